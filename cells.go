@@ -1,0 +1,127 @@
+package eryxon
+
+import (
+	"context"
+	"encoding/json"
+	"iter"
+	"time"
+)
+
+// Cell is a work center. Fields follow the documented table; see [Opt] for
+// unset, null and value.
+type Cell struct {
+	ExternalID     string `json:"external_id"`     // required, the ERP's id, such as WC-CUTTING
+	ExternalSource string `json:"external_source"` // the ERP system's name; empty: the client's [WithSource]
+	Name           string `json:"name"`            // required; operations refer to the cell by it
+
+	Color    Opt[string] `json:"color,omitzero"`    // such as #3b82f6
+	Sequence Opt[int]    `json:"sequence,omitzero"` // position on the board
+	// Active is the shop floor's once the cell is in use: true switches on
+	// what a foreman has switched off. Leave it unset to leave it alone.
+	Active Opt[bool] `json:"active,omitzero"`
+
+	// Extra holds columns that the SDK does not know, by their wire name.
+	Extra map[string]any `json:"-"`
+}
+
+// CellsService syncs cells: work centers. They depend on nothing.
+type CellsService struct {
+	syncer[Cell, *Cell, CellRow]
+}
+
+// Sync creates or updates one cell (PUT /api-cells/sync). Result and error are
+// as for [JobsService.Sync].
+func (s *CellsService) Sync(ctx context.Context, cell Cell, opts ...CallOption) (*SyncResult[CellRow], error) {
+	return s.sync(ctx, &cell, opts)
+}
+
+// BulkSync creates or updates any number of cells (POST /api-cells/bulk-sync),
+// in requests of at most 1000, in the order given. Result and error are as for
+// [JobsService.BulkSync].
+func (s *CellsService) BulkSync(ctx context.Context, cells []Cell, opts ...BulkOption) (*BulkResult, error) {
+	return s.bulkSync(ctx, cells, opts)
+}
+
+// Stream creates or updates cells from an input of any length, as
+// [JobsService.Stream] does.
+func (s *CellsService) Stream(ctx context.Context, cells iter.Seq2[Cell, error], opts ...BulkOption) *Stream {
+	return s.stream(ctx, cells, nil, streamConcurrency, opts)
+}
+
+var cellFields = fieldTable[Cell]()
+
+// MarshalJSON returns the cell as it goes on the wire, in the documented order
+// of fields. It fails on values that can't be written.
+func (c Cell) MarshalJSON() ([]byte, error) { return marshalRecord(&c) }
+
+// UnmarshalJSON reads what MarshalJSON writes; other members go to Extra.
+func (c *Cell) UnmarshalJSON(data []byte) error {
+	*c = Cell{}
+	return unmarshalRecord(data, c, cellFields, &c.Extra)
+}
+
+func (c *Cell) recordKey(source string) Key {
+	return Key{Source: cmpOr(c.ExternalSource, source), ExternalID: c.ExternalID}
+}
+
+func (c *Cell) appendJSON(b []byte, source string) ([]byte, error) {
+	b = append(b, '{')
+	b = appendText(b, `"external_id":`, c.ExternalID)
+	b = appendText(b, `"external_source":`, cmpOr(c.ExternalSource, source))
+	b = appendText(b, `"name":`, c.Name)
+	b = appendOpt(b, `"color":`, c.Color, appendString)
+	b = appendOpt(b, `"sequence":`, c.Sequence, appendInt)
+	b = appendOpt(b, `"active":`, c.Active, appendBool)
+	b, err := appendExtra(b, c.Extra)
+	if err != nil {
+		return b, err
+	}
+	return append(b, '}'), nil
+}
+
+func (c *Cell) rules(k *checker) {
+	k.required("name", c.Name)
+}
+
+func (c *Cell) values(k *checker) {
+	k.text("external_id", c.ExternalID)
+	k.text("external_source", c.ExternalSource)
+	k.text("name", c.Name)
+	k.optText("color", c.Color)
+	k.extra(c.Extra, cellFields)
+}
+
+func (c *Cell) nested(string) []Outcome { return nil }
+
+// CellRow is a cell as the server stores it. Columns of other releases, and
+// any whose type is not the expected one, are in Unknown.
+type CellRow struct {
+	ID                  string                     `json:"id"` // UUID
+	TenantID            string                     `json:"tenant_id"`
+	ExternalID          Opt[string]                `json:"external_id"`
+	ExternalSource      Opt[string]                `json:"external_source"`
+	Name                string                     `json:"name"`
+	Description         Opt[string]                `json:"description"`
+	Color               Opt[string]                `json:"color"`
+	ImageURL            Opt[string]                `json:"image_url"`
+	IconName            Opt[string]                `json:"icon_name"`
+	Sequence            int                        `json:"sequence"`
+	Active              Opt[bool]                  `json:"active"`
+	WIPLimit            Opt[int]                   `json:"wip_limit"`
+	WIPWarningThreshold Opt[int]                   `json:"wip_warning_threshold"`
+	EnforceWIPLimit     Opt[bool]                  `json:"enforce_wip_limit"`
+	ShowCapacityWarning Opt[bool]                  `json:"show_capacity_warning"`
+	CapacityHoursPerDay Opt[float64]               `json:"capacity_hours_per_day"`
+	CreatedAt           Opt[time.Time]             `json:"created_at"`
+	UpdatedAt           Opt[time.Time]             `json:"updated_at"`
+	SyncedAt            Opt[time.Time]             `json:"synced_at"`
+	SyncHash            Opt[string]                `json:"sync_hash"`
+	DeletedAt           Opt[time.Time]             `json:"deleted_at"`
+	DeletedBy           Opt[string]                `json:"deleted_by"`
+	Unknown             map[string]json.RawMessage `json:"-"`
+}
+
+var cellColumns = fieldTable[CellRow]()
+
+func (r *CellRow) columns() map[string]int              { return cellColumns }
+func (r *CellRow) unknown() *map[string]json.RawMessage { return &r.Unknown }

@@ -1,0 +1,309 @@
+package eryxon
+
+import (
+	"net/http"
+	"strconv"
+)
+
+// searchRequests bounds the search for bad records in a chunk that the server
+// refuses as a whole, and searchDepth is after how many halvings in a row with
+// both halves refused it stops: then it is not about single records.
+const (
+	searchRequests = 50
+	searchDepth    = 5
+)
+
+// delivery is a worker's job: to get one chunk through, in one request or in
+// as many as it takes, and to settle each of its records once.
+type delivery[R any, P recordPtr[R]] struct {
+	e      *engine[R, P]
+	c      *chunk[R]
+	done   finishedChunk
+	landed bool // something of the chunk is known to have arrived
+	left   int  // requests that the search may still make
+}
+
+func (e *engine[R, P]) work(c *chunk[R]) *finishedChunk {
+	list := c.live()
+	d := &delivery[R, P]{e: e, c: c, left: searchRequests}
+	d.done.holder = c
+	d.done.outcomes = make([]Outcome, 0, len(list))
+	d.deliver(list, false)
+	if d.landed {
+		d.done.barren = nil
+	}
+	return &d.done
+}
+
+// deliver sends records in requests no larger than servers have shown to take.
+// Ambiguous means that an earlier request may have written some of them.
+func (d *delivery[R, P]) deliver(list []*sentRecord[R], ambiguous bool) {
+	for len(list) > 0 {
+		n := d.fitting(list)
+		d.deliverOne(list[:n], ambiguous)
+		list = list[n:]
+	}
+}
+
+// fitting is how many of the records the next request takes.
+func (d *delivery[R, P]) fitting(list []*sentRecord[R]) int {
+	most := min(len(list), int(d.e.sizes.records.Load()))
+	room := int(d.e.sizes.bytes.Load())
+	size := 0
+	for i, s := range list[:most] {
+		size += s.end - s.start
+		if i > 0 && requestSize(d.c.entity, size, i+1) > room {
+			return i
+		}
+	}
+	return most
+}
+
+func (d *delivery[R, P]) deliverOne(list []*sentRecord[R], ambiguous bool) {
+	if d.done.end != nil {
+		d.settleUnsent(list, ambiguous)
+		return
+	}
+	out, answer := d.send(list, ambiguous)
+	switch {
+	case out.fate == fateAnswered:
+		d.settleAnswered(list, out, answer, true)
+	case len(list) > 1 && d.tooLarge(list, out):
+		half := (len(list) + 1) / 2
+		d.deliver(list[:half], out.mayHaveWritten())
+		d.deliver(list[half:], out.mayHaveWritten())
+	case len(list) > 1 && wholeRefusal(out):
+		d.search(list, out, 0)
+	default:
+		d.settleFailed(list, out)
+	}
+}
+
+// send makes one bulk request.
+func (d *delivery[R, P]) send(list []*sentRecord[R], ambiguous bool) (*result, *bulkAnswer) {
+	e := d.e
+	var answer *bulkAnswer
+	cl := call{
+		method: http.MethodPost, path: e.at.bulkPath, body: d.c.request(list), records: len(list),
+		bulk: true, repeatable: true, split: len(list) > 1, wire: e.wire,
+		decode: func(body []byte) (*envelope, error) {
+			var err error
+			answer, err = readBulk(body)
+			return &answer.envelope, err
+		},
+	}
+	out := e.co.do(e.goOn, e.cfg, &cl)
+	if ambiguous {
+		out.ambiguous = true
+		out.settle()
+	}
+	d.done.stats.attempts += out.attempts
+	d.done.stats.bytes += int64(out.attempts) * int64(len(cl.body))
+	d.done.stats.waited += out.waited
+	if out.attempts > 0 {
+		d.done.stats.requests++
+	}
+	return out, answer
+}
+
+// tooLarge reports an answer that smaller requests may avoid, and has all that
+// follow be smaller.
+func (d *delivery[R, P]) tooLarge(list []*sentRecord[R], out *result) bool {
+	sizes := &d.e.sizes
+	switch {
+	case out.status == http.StatusRequestEntityTooLarge:
+		size := 0
+		for _, s := range list {
+			size += s.end - s.start
+		}
+		lower(&sizes.bytes, size/2)
+	case tookTooLong(out.kind, out.status):
+		lower(&sizes.records, len(list)/2)
+	case out.status == http.StatusBadRequest:
+		m := reTooMany.FindStringSubmatch(messageOf(out.err))
+		if m == nil {
+			return false
+		}
+		n, err := strconv.Atoi(m[1])
+		if err != nil || n < 1 || n >= len(list) {
+			n = len(list) / 2
+		}
+		lower(&sizes.records, n)
+	default:
+		return false
+	}
+	return d.e.goOn.Err() == nil
+}
+
+// wholeRefusal reports an answer that refuses a request as a whole for what
+// may be a single record's fault.
+func wholeRefusal(out *result) bool {
+	if !out.own || ending(out) {
+		return false
+	}
+	switch out.status {
+	case http.StatusOK, http.StatusCreated, http.StatusBadRequest, http.StatusNotFound, http.StatusConflict,
+		http.StatusUnprocessableEntity, http.StatusInternalServerError:
+		return true
+	}
+	return false
+}
+
+// ending reports a failure after which no further request can succeed.
+func ending(out *result) bool {
+	switch out.kind {
+	case ErrUnauthorized, ErrForbidden, ErrQuotaExceeded, ErrRateLimited, ErrNotFound, ErrRedirect:
+		return true
+	}
+	return out.fate == fateNotSent
+}
+
+// search finds the bad records of a list that the server refused as a whole,
+// by halving, while the others land. A half that is sure to hold the bad one is
+// not sent as a whole again.
+func (d *delivery[R, P]) search(list []*sentRecord[R], refusal *result, depth int) {
+	if depth == searchDepth {
+		d.done.barren = refusal.err
+		d.settleFailed(list, refusal)
+		return
+	}
+	half := len(list) / 2
+	left, right := list[:half], list[half:]
+	badLeft := d.try(left, refusal)
+	if badLeft == nil && len(right) > 1 {
+		d.search(right, refusal, 0)
+		return
+	}
+	badRight := d.try(right, refusal)
+	if badLeft != nil && badRight != nil {
+		depth++
+	} else {
+		depth = 0
+	}
+	if badLeft != nil && len(left) > 1 {
+		d.search(left, badLeft, depth)
+	}
+	if badRight != nil && len(right) > 1 {
+		d.search(right, badRight, depth)
+	}
+}
+
+// try sends a part of a refused list. It returns the refusal if the part was
+// refused as a whole in turn; it is settled then only if it is one record.
+func (d *delivery[R, P]) try(list []*sentRecord[R], refusal *result) *result {
+	if d.left == 0 || d.done.end != nil {
+		d.settleFailed(list, refusal)
+		return nil
+	}
+	d.left--
+	out, answer := d.send(list, refusal.mayHaveWritten())
+	switch {
+	case out.fate == fateAnswered:
+		d.settleAnswered(list, out, answer, true)
+		return nil
+	case !wholeRefusal(out):
+		d.settleFailed(list, out)
+		return nil
+	case len(list) == 1:
+		d.settleFailed(list, out)
+	}
+	return out
+}
+
+// settleAnswered settles records by what the answer proves of each. A lost
+// race between two first syncs is repeated once, as one request; a record that
+// loses again is one whose row was deleted.
+func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answer *bulkAnswer, first bool) {
+	found := reconcile(list, answer, out.ambiguous)
+	var again []*sentRecord[R]
+	for i, s := range list {
+		f := &found[i]
+		deleted := f.status == StatusFailed && isDuplicateExternalKey(f.message)
+		if deleted && first {
+			again = append(again, s)
+			continue
+		}
+		o := d.outcome(s, out, f.status)
+		o.ID = f.id
+		if e := recordError(f, deleted, d.e.co.redact); e != nil {
+			o.Record = s.record
+			o.fail(e)
+		} else {
+			o.close(nil)
+			d.landed = true
+		}
+		if f.status == StatusFailed {
+			d.landed = true // the server is well, the record is not
+		}
+		d.done.outcomes = append(d.done.outcomes, o)
+	}
+	if len(again) == 0 {
+		return
+	}
+	out2, answer2 := d.send(again, false)
+	if out2.fate == fateAnswered {
+		d.settleAnswered(again, out2, answer2, false)
+		return
+	}
+	d.settleFailed(again, out2)
+}
+
+// recordError puts into words why a finding is not a success; nil if it is.
+func recordError(f *finding, deleted bool, redact func([]byte) []byte) *RecordError {
+	if f.status.Success() {
+		return nil
+	}
+	e := &RecordError{Message: printable(string(redact([]byte(f.message))))}
+	switch said := understand(f.message); {
+	case f.doubtful != "":
+		e.Message, e.kind = f.doubtful, ErrBadAnswer
+	case deleted:
+		e.kind = ErrDeletedOnServer
+	case len(f.details) > 0 || said.kind == ErrValidation:
+		v := &ValidationError{Code: "VALIDATION_ERROR", Message: e.Message, Field: said.field, Details: f.details}
+		if len(f.details) > 0 {
+			v.Field = f.details[0].Field
+			v.Message = cmpOr(v.Message, printable(string(redact([]byte(f.details[0].Message)))))
+		}
+		e.Code, e.Field, e.Message, e.cause = v.Code, v.Field, v.Message, v
+	default:
+		e.kind, e.Field = said.kind, said.field
+		e.Message = cmpOr(e.Message, "the server gave no reason")
+	}
+	return e
+}
+
+// settleFailed settles records of a call that brought no answer about them.
+func (d *delivery[R, P]) settleFailed(list []*sentRecord[R], out *result) {
+	if ending(out) && d.done.end == nil {
+		d.done.end = out.err
+	}
+	if !wholeRefusal(out) && out.kind != ErrTooLarge {
+		d.done.barren = out.err
+	}
+	for _, s := range list {
+		o := d.outcome(s, out, statusOf(out.fate))
+		o.Record = s.record
+		_ = o.close(out.err) // the outcome keeps it
+		d.done.outcomes = append(d.done.outcomes, o)
+	}
+}
+
+// settleUnsent settles records that are not tried any more.
+func (d *delivery[R, P]) settleUnsent(list []*sentRecord[R], ambiguous bool) {
+	out := &result{fate: fateNotSent, err: d.done.end, ambiguous: ambiguous}
+	out.settle()
+	for _, s := range list {
+		o := d.outcome(s, out, statusOf(out.fate))
+		o.Record = s.record
+		_ = o.close(out.err) // the outcome keeps it
+		d.done.outcomes = append(d.done.outcomes, o)
+	}
+}
+
+func (d *delivery[R, P]) outcome(s *sentRecord[R], out *result, status Status) Outcome {
+	return Outcome{
+		Entity: d.c.entity, Index: s.index, Key: s.key, Status: status, Nested: s.nested,
+		RequestID: out.requestID, Attempts: out.attempts,
+	}
+}

@@ -1,0 +1,11 @@
+module github.com/eryxon/eryxon-go
+
+go 1.26
+
+require (
+	github.com/go-json-experiment/json v1.27.2
+	github.com/stretchr/testify v1.12.1
+	go.uber.org/goleak v1.3.0
+)
+
+require go.yaml.in/yaml/v3 v3.0.5 // indirect

@@ -1,0 +1,257 @@
+package eryxon
+
+import (
+	"context"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// RateLimit is what the server last said of the request quota, and what this
+// client has spent. The documented headers X-RateLimit-Limit, -Remaining and
+// -Reset are read in every format seen or likely: ISO 8601, HTTP-date, epoch
+// seconds or milliseconds, seconds from now. Servers in the field send them
+// with a 429 only; until one does, Known is false.
+type RateLimit struct {
+	Known      bool      `json:"known"`       // Remaining is known and the window has not ended
+	Limit      int       `json:"limit"`       // requests a window, 0 if unknown
+	Remaining  int       `json:"remaining"`   // requests left, counting those this client sent since; only where Known
+	Reset      time.Time `json:"reset"`       // end of the window by the local clock; zero if unknown
+	ObservedAt time.Time `json:"observed_at"` // when a header was last read; zero if never
+	Requests   int64     `json:"requests"`    // requests made by this client and its variants, retries included
+}
+
+// sameWindow is how far two reports of one window's end may lie apart: formats
+// in seconds from now move by the time that an answer takes.
+const sameWindow = 2 * time.Second
+
+// limiter tracks the quota and holds back what it would refuse.
+type limiter struct {
+	mu       sync.Mutex
+	requests int64
+	limit    int
+	known    bool
+	left     int
+	reset    time.Time
+	observed time.Time
+	newest   int64 // sequence number of the newest attempt that told the remaining
+}
+
+func (l *limiter) snapshot(now time.Time) RateLimit {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.expire(now)
+	r := RateLimit{Limit: l.limit, Reset: l.reset, ObservedAt: l.observed, Requests: l.requests, Known: l.known}
+	if l.known {
+		r.Remaining = l.left
+	}
+	return r
+}
+
+// expire forgets a window that has ended. What the next one holds is unknown
+// until the server tells.
+func (l *limiter) expire(now time.Time) {
+	if !l.reset.IsZero() && !now.Before(l.reset) {
+		l.known, l.reset = false, time.Time{}
+	}
+}
+
+// acquire charges one attempt and returns its sequence number. Where the quota
+// is known to be used up it waits for the window's end, at most maxWait, or
+// fails without charging.
+func (l *limiter) acquire(ctx context.Context, maxWait time.Duration) (seq int64, waited time.Duration, err error) {
+	for {
+		now := time.Now()
+		l.mu.Lock()
+		l.expire(now)
+		if !l.known || l.left > 0 || l.reset.IsZero() {
+			if l.known && l.left > 0 {
+				l.left--
+			}
+			l.requests++
+			seq = l.requests
+			l.mu.Unlock()
+			return seq, waited, nil
+		}
+		refused := &RateLimitError{Limit: l.limit, Remaining: l.left, Reset: l.reset, RetryAfter: l.reset.Sub(now)}
+		l.mu.Unlock()
+
+		if refused.RetryAfter > maxWait || !endsBefore(ctx, refused.Reset) {
+			return 0, waited, refused
+		}
+		if err := sleep(ctx, refused.RetryAfter); err != nil {
+			return 0, waited, err
+		}
+		waited += refused.RetryAfter
+	}
+}
+
+// endsBefore reports whether ctx lives to see t.
+func endsBefore(ctx context.Context, t time.Time) bool {
+	deadline, ok := ctx.Deadline()
+	return !ok || t.Before(deadline)
+}
+
+// limitReport is what one answer says of the quota.
+type limitReport struct {
+	limit      int // 0: not said
+	left       int // -1: not said
+	reset      time.Time
+	retryAfter time.Duration // -1: not said
+}
+
+func (r limitReport) silent() bool {
+	return r.limit == 0 && r.left < 0 && r.reset.IsZero()
+}
+
+// observe takes in the report of the attempt with the given sequence number.
+// Answers may come out of order: within a window the lower remaining counts, a
+// newer window replaces, an older one is ignored.
+func (l *limiter) observe(seq int64, r limitReport, now time.Time) {
+	if r.silent() {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.expire(now)
+	l.observed = now
+	if r.limit > 0 {
+		l.limit = r.limit
+	}
+	if r.left < 0 {
+		if r.reset.After(l.reset) && !l.known {
+			l.reset = r.reset
+		}
+		return
+	}
+	switch {
+	case !l.known:
+		l.left = r.left
+	case r.reset.IsZero() || l.reset.IsZero():
+		// Nothing tells the windows apart: a newer attempt that sees more
+		// left has seen a new window.
+		if seq > l.newest || r.left < l.left {
+			l.left = r.left
+		}
+	case r.reset.After(l.reset.Add(sameWindow)):
+		l.left = r.left
+	case r.reset.Before(l.reset.Add(-sameWindow)):
+		return
+	default:
+		l.left = min(l.left, r.left)
+		r.reset = l.reset
+	}
+	l.known = true
+	if !r.reset.IsZero() {
+		l.reset = r.reset
+	}
+	l.newest = max(l.newest, seq)
+}
+
+// readLimit reads the quota out of an answer's headers. Absolute times are
+// moved by the skew between the server's Date and the local clock. What can't
+// be read counts as not said.
+func readLimit(h http.Header, now time.Time) limitReport {
+	skew := clockSkew(h, now)
+	r := limitReport{left: -1, retryAfter: -1}
+	if n, ok := parseCount(h.Get("X-RateLimit-Limit")); ok {
+		r.limit = n
+	}
+	if n, ok := parseCount(h.Get("X-RateLimit-Remaining")); ok {
+		r.left = n
+	}
+	if t, ok := parseMoment(h.Get("X-RateLimit-Reset"), now, skew); ok {
+		r.reset = t
+	}
+	r.retryAfter = parseRetryAfter(h.Get("Retry-After"), now, skew)
+	return r
+}
+
+// clockSkew is how far the server's clock is ahead. Less than a few seconds is
+// the resolution of the Date header and the time on the wire, not skew.
+func clockSkew(h http.Header, now time.Time) time.Duration {
+	date, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return 0
+	}
+	skew := date.Sub(now)
+	if skew.Abs() < 3*time.Second {
+		return 0
+	}
+	return skew
+}
+
+// parseCount reads a non-negative count. RFC drafts allow "100, 100;w=86400":
+// the first number is the limit.
+func parseCount(s string) (int, bool) {
+	s, _, _ = strings.Cut(s, ",")
+	s, _, _ = strings.Cut(s, ";")
+	n, err := strconv.Atoi(strings.TrimSpace(s))
+	if err != nil || n < 0 {
+		return 0, false
+	}
+	return n, true
+}
+
+const (
+	// Numbers below epochFloor are seconds from now (three years and more),
+	// from milliFloor on they are epoch milliseconds.
+	epochFloor = 100_000_000
+	milliFloor = 100_000_000_000
+	// farthest is how far ahead a reset may lie to be believed.
+	farthest = 366 * 24 * time.Hour
+)
+
+// parseMoment reads a point in time in any of the formats that servers use,
+// and refuses one that is absurdly far from now.
+func parseMoment(s string, now time.Time, skew time.Duration) (time.Time, bool) {
+	s = strings.Trim(strings.TrimSpace(s), `"`)
+	if s == "" {
+		return time.Time{}, false
+	}
+	var t time.Time
+	if n, err := strconv.ParseFloat(s, 64); err == nil {
+		switch {
+		case math.IsNaN(n) || n < 0 || n > 1e14:
+			return time.Time{}, false
+		case n < epochFloor:
+			t = now.Add(time.Duration(n * float64(time.Second)))
+		case n < milliFloor:
+			t = time.UnixMilli(int64(n * 1000)).Add(-skew)
+		default:
+			t = time.UnixMilli(int64(n)).Add(-skew)
+		}
+	} else if t, err = time.Parse(time.RFC3339Nano, s); err == nil {
+		t = t.Add(-skew)
+	} else if t, err = http.ParseTime(s); err == nil {
+		t = t.Add(-skew)
+	} else {
+		return time.Time{}, false
+	}
+	if d := t.Sub(now); d > farthest || d < -farthest {
+		return time.Time{}, false
+	}
+	return t, true
+}
+
+// parseRetryAfter reads seconds or an HTTP-date; -1 where there is neither.
+func parseRetryAfter(s string, now time.Time, skew time.Duration) time.Duration {
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return -1
+	}
+	if n, err := strconv.ParseFloat(s, 64); err == nil {
+		if math.IsNaN(n) || n < 0 || n > farthest.Seconds() {
+			return -1
+		}
+		return time.Duration(n * float64(time.Second))
+	}
+	t, err := http.ParseTime(s)
+	if err != nil {
+		return -1
+	}
+	return max(0, t.Add(-skew).Sub(now))
+}

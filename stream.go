@@ -1,0 +1,420 @@
+package eryxon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// Stream is a bulk sync under way. Nothing happens until [Stream.All] is
+// ranged over; the loop's own goroutine reads the input, so that a slow
+// consumer slows the reading, and a panic in the input surfaces in the loop.
+type Stream struct {
+	run    func(st *Stream, yield func(Outcome) bool)
+	ranged bool
+	err    error
+	rest   []Outcome
+	stats  tally
+}
+
+// All yields one outcome for each record taken from the input, in the order in
+// which they become known; [Outcome.Index] tells the place in the input. When
+// the loop is left early, what is in flight gets the grace period (see
+// [WithGracePeriod]) to finish, and [Stream.Rest] accounts for what was taken
+// and not yielded. All can be ranged over once; a second time yields nothing
+// and makes [Stream.Err] say so.
+func (st *Stream) All() iter.Seq[Outcome] {
+	return func(yield func(Outcome) bool) {
+		if st.ranged {
+			st.err = errors.New("eryxon: a Stream can be ranged over once")
+			return
+		}
+		st.ranged = true
+		st.run(st, yield)
+	}
+}
+
+// Err returns what ended the stream before the input did: an error of the
+// input, the context's, or one after which no further request could succeed,
+// such as a revoked key or a used-up quota. It is nil where the input was read
+// to its end, whatever became of its records, and where the loop was left.
+func (st *Stream) Err() error { return st.err }
+
+// Rest returns the outcomes of records that were taken from the input and not
+// yielded because the loop was left early; else nil. Their Status tells
+// whether they were sent.
+func (st *Stream) Rest() []Outcome { return st.rest }
+
+// tally counts what a run has cost.
+type tally struct {
+	requests int
+	attempts int
+	bytes    int64 // of request bodies, retries included
+	waited   time.Duration
+}
+
+func (t *tally) add(o tally) {
+	t.requests += o.requests
+	t.attempts += o.attempts
+	t.bytes += o.bytes
+	t.waited += o.waited
+}
+
+// screen is the verdict on a record that comes from looking at the whole input
+// beforehand.
+type screen struct {
+	superseded bool
+	err        func(*checker)
+}
+
+// errLeft is why records were not sent when the consumer left the loop.
+var errLeft = errors.New("the loop over the stream was left before they were sent")
+
+// streamConcurrency is how many requests of a stream are in flight at once
+// where [WithConcurrency] does not say.
+const streamConcurrency = 4
+
+// barrenLimit is after how many chunks in a row of which nothing landed the
+// run ends: the server is gone, or refuses everything.
+const barrenLimit = 3
+
+// engine runs one stream. All of it but the workers lives in the goroutine
+// that ranges over the stream: it reads the input, packs, and yields. Workers
+// send one chunk each and hand back its outcomes through a channel that has
+// room for all of them.
+type engine[R any, P recordPtr[R]] struct {
+	co     *core
+	at     endpoint
+	cfg    *config
+	screen func(index int) screen // nil: nothing is known beforehand
+
+	goOn  context.Context // while it lives, more requests are made
+	wire  context.Context // bounds the requests in flight
+	cut   func()          // ends wire
+	grace *time.Timer     // runs from the end of goOn on
+	sizes sizes
+
+	open     []*chunk[R]
+	running  int
+	finished chan *finishedChunk
+	ready    []Outcome // settled; those from head on are not yielded yet
+	head     int
+	next     int   // index of the next record of the input
+	streak   int   // chunks in a row of which nothing landed
+	end      error // why no more is sent
+	stats    tally
+}
+
+// sizes is how large requests may be: what servers complain of brings it down.
+type sizes struct{ records, bytes atomic.Int64 }
+
+// lower brings a limit down, never up.
+func lower(limit *atomic.Int64, to int) {
+	for {
+		now, want := limit.Load(), int64(max(1, to))
+		if want >= now || limit.CompareAndSwap(now, want) {
+			return
+		}
+	}
+}
+
+// finishedChunk is what a worker hands back.
+type finishedChunk struct {
+	holder   keyHolder
+	outcomes []Outcome
+	stats    tally
+	end      error // no further request can succeed
+	barren   error // why nothing of the chunk landed, where that may be the server's doing
+}
+
+func (s *syncer[R, P, Row]) stream(ctx context.Context, seq iter.Seq2[R, error], screened func(int) screen, concurrency int, opts []BulkOption) *Stream {
+	return &Stream{run: func(st *Stream, yield func(Outcome) bool) {
+		cfg := s.co.cfg
+		if err := applyAll(&cfg, opts); err != nil {
+			st.err = err
+			return
+		}
+		if cfg.concurrency == 0 {
+			cfg.concurrency = concurrency
+		}
+		e := &engine[R, P]{co: s.co, at: s.at, cfg: &cfg, screen: screened, finished: make(chan *finishedChunk, cfg.concurrency)}
+		e.sizes.records.Store(int64(cfg.maxRecords))
+		e.sizes.bytes.Store(int64(cfg.maxBytes))
+		e.run(ctx, st, seq, yield)
+	}}
+}
+
+func (e *engine[R, P]) run(ctx context.Context, st *Stream, seq iter.Seq2[R, error], yield func(Outcome) bool) {
+	var stop func()
+	e.goOn, stop = context.WithCancel(ctx)
+	e.wire, e.cut = context.WithCancel(context.WithoutCancel(ctx))
+	// Runs too when the loop is left, and when the input or the consumer
+	// panics.
+	defer func() {
+		stop()
+		e.abandonOpen(errLeft)
+		for e.running > 0 {
+			e.receive()
+		}
+		e.cut()
+		if e.grace != nil {
+			e.grace.Stop()
+		}
+		st.err, st.stats = e.end, e.stats
+		if e.head < len(e.ready) {
+			st.rest = e.ready[e.head:]
+		}
+	}()
+	for r, err := range seq {
+		if err != nil {
+			e.end = fmt.Errorf("eryxon: the input of %s ended early, at record %d: %w", e.at.entity, e.next, err)
+			break
+		}
+		e.take(&r)
+		e.collect()
+		if !e.drain(yield) {
+			return
+		}
+		if e.end != nil {
+			break
+		}
+	}
+	inputErr := e.end
+	for len(e.open) > 0 && e.sending(inputErr) {
+		c := e.open[0]
+		e.open = e.open[1:]
+		e.dispatch(c)
+		if !e.drain(yield) {
+			return
+		}
+	}
+	e.abandonOpen(e.end)
+	for e.running > 0 {
+		e.receive()
+		if !e.drain(yield) {
+			return
+		}
+	}
+	e.drain(yield)
+}
+
+// sending reports whether more requests may be made. An input that ended early
+// does not keep what was taken before from being sent.
+func (e *engine[R, P]) sending(inputErr error) bool {
+	if e.end == nil && e.goOn.Err() != nil {
+		e.end = fmt.Errorf("eryxon: the run of %s was ended: %w", e.at.entity, e.goOn.Err())
+	}
+	return e.end == nil || e.end == inputErr //nolint:errorlint // the same error, not its kind
+}
+
+// drain yields what is settled and reports whether the consumer wants more.
+func (e *engine[R, P]) drain(yield func(Outcome) bool) bool {
+	for e.head < len(e.ready) {
+		o := e.ready[e.head]
+		e.ready[e.head] = Outcome{}
+		e.head++
+		if !yield(o) {
+			return false
+		}
+	}
+	e.ready, e.head = e.ready[:0], 0
+	return true
+}
+
+// take gives a record of the input its place: in a chunk, or among the settled.
+func (e *engine[R, P]) take(r P) {
+	o := Outcome{Entity: e.at.entity, Index: e.next, Key: r.recordKey(e.cfg.source)}
+	e.next++
+	var seen screen
+	if e.screen != nil {
+		seen = e.screen(o.Index)
+	}
+	if seen.superseded {
+		o.Status = StatusSuperseded
+		e.ready = append(e.ready, o)
+		return
+	}
+	var rules checker
+	checkRecord(&rules, r, e.cfg.source)
+	if seen.err != nil {
+		seen.err(&rules)
+	}
+	if err := rules.err(o.Index, o.Key); err != nil {
+		e.refuse(o, r, StatusFailed, err)
+		return
+	}
+	if !e.sending(nil) {
+		e.refuse(o, r, StatusNotSent, e.end)
+		return
+	}
+	at, err := e.pack(r, o)
+	if err != nil {
+		e.refuse(o, r, StatusFailed, err)
+		return
+	}
+	if c := e.open[at]; len(c.sent)-c.dead >= int(e.sizes.records.Load()) {
+		e.open = slices.Delete(e.open, at, at+1)
+		e.dispatch(c)
+	}
+}
+
+// refuse settles a record that is not sent.
+func (e *engine[R, P]) refuse(o Outcome, r P, s Status, cause error) {
+	o.Status, o.Record, o.Nested = s, *r, r.nested(e.cfg.source)
+	_ = o.close(cause) // the outcome keeps it
+	e.ready = append(e.ready, o)
+}
+
+// pack puts a record into an open chunk and returns its place in e.open. The
+// later of two records that have the same key and are not sent yet wins.
+func (e *engine[R, P]) pack(r P, o Outcome) (int, error) {
+	at := -1
+	for i, c := range e.open {
+		there, ok := c.ids[o.Key.ExternalID]
+		if ok && c.sent[there].key == o.Key {
+			old := &c.sent[there]
+			old.superseded = true
+			c.dead++
+			delete(c.ids, o.Key.ExternalID)
+			e.ready = append(e.ready, Outcome{Entity: o.Entity, Index: old.index, Key: old.key, Status: StatusSuperseded})
+			at = i
+			break
+		}
+		if !ok && at < 0 {
+			at = i
+		}
+	}
+	for {
+		if at < 0 {
+			at = len(e.open)
+			e.open = append(e.open, newChunk[R](e.at.entity))
+		}
+		c := e.open[at]
+		added, err := add(c, r, o.Key, o.Index, e.cfg.source, int(e.sizes.bytes.Load()))
+		if added {
+			return at, nil
+		}
+		e.open = slices.Delete(e.open, at, at+1)
+		if len(c.sent) == 0 {
+			if err == nil {
+				err = &recordTooLarge{limit: int(e.sizes.bytes.Load())}
+			}
+			return 0, err
+		}
+		if err != nil {
+			e.open = slices.Insert(e.open, at, c)
+			return 0, err
+		}
+		e.dispatch(c)
+		at = -1
+	}
+}
+
+// recordTooLarge is a record that does not fit into a request of its own.
+type recordTooLarge struct{ limit int }
+
+func (e *recordTooLarge) Error() string {
+	return fmt.Sprintf("eryxon: the record alone is over the limit of %d bytes a request: shorten it, or raise the limit with WithMaxRequestBytes if the server takes more", e.limit)
+}
+
+func (e *recordTooLarge) Unwrap() error { return ErrTooLarge }
+
+// dispatch starts a worker for the chunk as soon as there is one to spare and
+// none of its keys is in flight.
+func (e *engine[R, P]) dispatch(c *chunk[R]) {
+	inputErr := e.end
+	for {
+		if !e.sending(inputErr) {
+			e.abandon(c, e.end)
+			return
+		}
+		if e.running == cap(e.finished) {
+			e.receive()
+			continue
+		}
+		wait := e.co.shared.inFlight.hold(c)
+		if wait == nil {
+			break
+		}
+		select {
+		case f := <-e.finished:
+			e.settle(f)
+		case <-wait:
+		case <-e.goOn.Done():
+		}
+	}
+	e.running++
+	go func() { e.finished <- e.work(c) }()
+}
+
+// collect takes in what workers have finished, without waiting.
+func (e *engine[R, P]) collect() {
+	for e.running > 0 {
+		select {
+		case f := <-e.finished:
+			e.settle(f)
+		default:
+			return
+		}
+	}
+}
+
+// receive waits for a worker. Once no more requests are to be made, those in
+// flight have the grace period to finish.
+func (e *engine[R, P]) receive() {
+	ended := e.goOn.Done()
+	for {
+		var cut <-chan time.Time
+		if e.grace != nil {
+			cut = e.grace.C
+		}
+		select {
+		case f := <-e.finished:
+			e.settle(f)
+			return
+		case <-ended:
+			ended = nil
+			if e.grace == nil {
+				e.grace = time.NewTimer(e.cfg.grace)
+			}
+		case <-cut:
+			e.cut()
+		}
+	}
+}
+
+// settle takes in a finished chunk.
+func (e *engine[R, P]) settle(f *finishedChunk) {
+	e.co.shared.inFlight.release(f.holder)
+	e.running--
+	e.ready = append(e.ready, f.outcomes...)
+	e.stats.add(f.stats)
+	if f.barren == nil {
+		e.streak = 0
+	} else if e.streak++; e.streak == barrenLimit && f.end == nil {
+		f.end = f.barren
+	}
+	if f.end != nil && e.end == nil {
+		e.end = fmt.Errorf("eryxon: the run of %s was ended, what is left is not sent: %w", e.at.entity, f.end)
+	}
+}
+
+func (e *engine[R, P]) abandonOpen(cause error) {
+	for _, c := range e.open {
+		e.abandon(c, cause)
+	}
+	e.open = nil
+}
+
+// abandon settles the records of a chunk that is not sent.
+func (e *engine[R, P]) abandon(c *chunk[R], cause error) {
+	for _, s := range c.live() {
+		o := Outcome{Entity: c.entity, Index: s.index, Key: s.key, Status: StatusNotSent, Record: s.record, Nested: s.nested}
+		_ = o.close(cause) // the outcome keeps it
+		e.ready = append(e.ready, o)
+	}
+}
