@@ -205,8 +205,11 @@ func (e *engine[R, P]) run(ctx context.Context, st *Stream, seq iter.Seq2[R, err
 // sending reports whether more requests may be made. An input that ended early
 // does not keep what was taken before from being sent.
 func (e *engine[R, P]) sending(inputErr error) bool {
-	if e.end == nil && e.goOn.Err() != nil {
-		e.end = fmt.Errorf("eryxon: the run of %s was ended: %w", e.at.entity, e.goOn.Err())
+	if err := e.goOn.Err(); err != nil {
+		if e.end == nil {
+			e.end = fmt.Errorf("eryxon: the run of %s was ended: %w", e.at.entity, err)
+		}
+		return false
 	}
 	return e.end == nil || e.end == inputErr //nolint:errorlint // the same error, not its kind
 }
