@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -39,10 +40,11 @@ type call struct {
 	bulk       bool // records may land one by one: a 5xx proves nothing
 	split      bool // the caller makes smaller requests of it rather than retry what took too long
 	repeatable bool // may be sent again after an attempt that may have been carried out
+	bodiless   bool // an answer that by its nature has no body will do
 	decode     func(body []byte) (*envelope, error)
 	// wire, where not nil, bounds the requests themselves in place of the
 	// call's context, which then only decides whether another one is made.
-	wire context.Context //nolint:containedctx // a second context beside the call's own
+	wire context.Context
 }
 
 // fate is what became of a call, as far as it can be known.
@@ -115,7 +117,7 @@ func (co *core) do(ctx context.Context, cfg *config, cl *call) *result {
 			// then works. A second time the row is a deleted one.
 			if raced {
 				v.err, v.kind, v.fate = deletedOnServer(v.err), ErrDeletedOnServer, fateRefused
-			} else if cl.repeatable && !cl.bulk && co.shared.budget.take() {
+			} else if cl.repeatable && !cl.bulk && res.attempts < cfg.retry.MaxAttempts && co.shared.budget.take() {
 				raced = true
 				delay = cfg.retry.backoff(1)
 			}
@@ -155,6 +157,9 @@ func (co *core) admit(ctx context.Context, cfg *config) (int64, time.Duration, e
 	if err := ctx.Err(); err != nil {
 		return 0, 0, err
 	}
+	if cfg.spent != nil && cfg.spent.Add(1) > int64(cfg.budget) {
+		return 0, 0, ErrRequestBudget
+	}
 	return co.shared.limiter.acquire(ctx, cfg.maxWait)
 }
 
@@ -162,6 +167,9 @@ func (co *core) admit(ctx context.Context, cfg *config) (int64, time.Duration, e
 func (co *core) endUnsent(cl *call, res *result, err error) {
 	res.fate = fateNotSent
 	res.settle()
+	if res.attempts == 0 {
+		res.requestID = "" // nobody has heard of it
+	}
 	var limited *RateLimitError
 	if errors.As(err, &limited) {
 		res.kind = ErrRateLimited
@@ -175,7 +183,11 @@ func (co *core) endUnsent(cl *call, res *result, err error) {
 	if res.attempts > 0 {
 		message = "gave up waiting for a retry: " + err.Error()
 	}
-	res.err = co.apiError(cl, res, nil, "", message, err, nil)
+	kind := error(nil)
+	if errors.Is(err, ErrRequestBudget) {
+		kind = ErrRequestBudget
+	}
+	res.err = co.apiError(cl, res, kind, "", message, err, nil)
 }
 
 // settle corrects the fate of a call whose earlier attempt may have been
@@ -193,7 +205,7 @@ func (r *result) settle() {
 }
 
 // attempt makes one request and judges what comes back.
-func (co *core) attempt(ctx context.Context, cfg *config, cl *call, res *result, seq int64, at *Attempt) verdict {
+func (co *core) attempt(ctx context.Context, cfg *config, cl *call, res *result, seq int64, at *Attempt) verdict { //nolint:contextcheck // call.wire is a context of the caller's, too
 	if cl.wire != nil {
 		ctx = cl.wire
 	}
@@ -262,9 +274,6 @@ func (co *core) judgeFailure(ctx, actx context.Context, cl *call, res *result, e
 	if wrapper := (*url.Error)(nil); errors.As(err, &wrapper) {
 		err = wrapper.Err
 	}
-	if text := []byte(err.Error()); !bytes.Equal(text, co.redact(text)) {
-		err = errors.New(string(co.redact(text)))
-	}
 	v := verdict{fate: fateUnknown, retry: true, kind: ErrConnection}
 	message := "no answer: " + err.Error()
 	switch netErr := net.Error(nil); {
@@ -310,10 +319,12 @@ func (co *core) judgeAnswer(cl *call, res *result, body []byte, limits limitRepo
 	case status < 200 || status >= 400:
 		env, err := readEnvelope(body)
 		if err != nil || env.code == "" && env.message == "" {
-			env = envelope{message: describeBody(status, body)}
+			env = envelope{message: describeBody(status, co.redact(body))}
 			return co.judgeRefusal(cl, res, &env, false, body, limits, now)
 		}
 		return co.judgeRefusal(cl, res, &env, true, body, limits, now)
+	case cl.bodiless && (status == http.StatusNoContent || cl.method == http.MethodHead):
+		return verdict{fate: fateAnswered}
 	case len(bytes.TrimSpace(body)) == 0:
 		return bad("empty answer", nil)
 	}
@@ -351,8 +362,10 @@ func (co *core) judgeRefusal(cl *call, res *result, env *envelope, own bool, bod
 		// The text says more than code and status do.
 	case byCode != nil:
 		kind = byCode
-	case kind == nil:
-		kind = statusKind(res.status)
+	case kind == nil || res.status < 500:
+		if byStatus := statusKind(res.status); byStatus != nil {
+			kind = byStatus
+		}
 	}
 	api := co.apiError(cl, res, kind, env.code, env.message, nil, body)
 	v := verdict{err: api, kind: kind, own: own, fate: refusalFate(cl, res.status, own, said.kind, kind)}
@@ -362,6 +375,10 @@ func (co *core) judgeRefusal(cl *call, res *result, env *envelope, own bool, bod
 		v.err = &RateLimitError{Limit: limits.limit, Remaining: max(0, limits.left), Reset: limits.reset, RetryAfter: max(0, limits.retryAfter), Sent: true, api: api}
 		v.fate, v.retry = fateNotSent, true
 		v.floor = limits.retryAfter
+		if limits.left == 0 && !limits.reset.IsZero() {
+			// Retry-After in whole seconds may fall short of the window's end.
+			v.floor = max(v.floor, limits.reset.Sub(now))
+		}
 	case ErrValidation:
 		v.err = newValidationError(api, env, said.field)
 	}
@@ -422,15 +439,22 @@ func messageOf(err error) string {
 }
 
 func (co *core) apiError(cl *call, res *result, kind error, code, message string, cause error, body []byte) *APIError {
-	if len(body) > maxKeptBody {
-		body = body[:maxKeptBody]
+	// The key is struck out first: a cut through it would leave a part.
+	body = co.redact(body)
+	if cause != nil {
+		if text := cause.Error(); text != string(co.redact([]byte(text))) {
+			cause = errors.New(co.fit(text))
+		}
 	}
 	return &APIError{
-		Method: cl.method, Path: string(co.redact([]byte(cl.path))), StatusCode: res.status, Code: printable(code),
-		Message: printable(message), RequestID: res.requestID, Attempts: res.attempts,
-		kind: kind, cause: cause, body: co.redact(bytes.Clone(body)),
+		Method: cl.method, Path: co.fit(cl.path), StatusCode: res.status, Code: co.fit(code),
+		Message: co.fit(message), RequestID: res.requestID, Attempts: res.attempts,
+		kind: kind, cause: cause, body: bytes.Clone(body[:min(len(body), maxKeptBody)]),
 	}
 }
+
+// fit makes text from outside fit for an error: printable, and without the key.
+func (co *core) fit(text string) string { return printable(string(co.redact([]byte(text)))) }
 
 // report tells observer and log of an attempt.
 func (co *core) report(ctx context.Context, cfg *config, at *Attempt) {
@@ -484,12 +508,9 @@ func describeBody(status int, body []byte) string {
 
 // redirectTarget names the end of a redirect without query or user info.
 func redirectTarget(base, location string) string {
-	if location == "" {
-		return "nowhere (no Location header)"
-	}
 	u, err := url.Parse(location)
-	if err != nil {
-		return "an unreadable location"
+	if err != nil || location == "" {
+		return "nowhere (no readable Location header)"
 	}
 	if b, err := url.Parse(base); err == nil {
 		u = b.ResolveReference(u)
@@ -542,12 +563,34 @@ type envelope struct {
 // redact strikes the key out of what an error will repeat.
 func (e *envelope) redact(strike func([]byte) []byte) {
 	e.message, e.code = string(strike([]byte(e.message))), string(strike([]byte(e.code)))
-	for i := range e.details {
-		e.details[i].Message = string(strike([]byte(e.details[i].Message)))
-		if text, ok := e.details[i].Value.(string); ok {
-			e.details[i].Value = string(strike([]byte(text)))
+	redactDetails(e.details, strike)
+}
+
+func redactDetails(details []FieldError, strike func([]byte) []byte) {
+	for i := range details {
+		d := &details[i]
+		for _, text := range []*string{&d.Field, &d.Message, &d.Constraint, &d.EntityType} {
+			*text = string(strike([]byte(*text)))
+		}
+		d.Value = redactValue(d.Value, strike)
+	}
+}
+
+// redactValue strikes the key out of a value as encoding/json decodes it.
+func redactValue(v any, strike func([]byte) []byte) any {
+	switch v := v.(type) {
+	case string:
+		return string(strike([]byte(v)))
+	case []any:
+		for i := range v {
+			v[i] = redactValue(v[i], strike)
+		}
+	case map[string]any:
+		for name := range v {
+			v[name] = redactValue(v[name], strike)
 		}
 	}
+	return v
 }
 
 func (e *envelope) succeeded() bool { return e.success != nil && *e.success }
@@ -616,10 +659,23 @@ func unmarshal(body []byte, v any) error {
 	return nil
 }
 
-// strike removes the key from text that came from outside.
+// reEscaped is a visible ASCII character as JSON may have it.
+var reEscaped = regexp.MustCompile(`\\u00[2-7][0-9a-fA-F]|\\/`)
+
+// strike removes the key from text that came from outside, also where JSON
+// escapes some of its characters.
 func strike(b []byte, key string) []byte {
 	if !bytes.Contains(b, []byte(key)) {
-		return b
+		plain := reEscaped.ReplaceAllFunc(b, func(escaped []byte) []byte {
+			if c, err := hex.DecodeString(string(escaped[max(0, len(escaped)-2):])); err == nil {
+				return c
+			}
+			return escaped[1:]
+		})
+		if !bytes.Contains(plain, []byte(key)) {
+			return b
+		}
+		b = plain
 	}
 	return bytes.ReplaceAll(b, []byte(key), []byte("[key struck out]"))
 }

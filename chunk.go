@@ -249,6 +249,20 @@ func (a *bulkAnswer) readEntry(d *answerReader, action string) {
 	a.entries = append(a.entries, e)
 }
 
+// strike removes the key from what errors may repeat.
+func (a *bulkAnswer) strike(redact func([]byte) []byte) {
+	for i := range a.entries {
+		e := &a.entries[i]
+		if e.message != "" {
+			e.message = string(redact([]byte(e.message)))
+		}
+		if actionStatus(e.action) == StatusUnknown {
+			e.action = string(redact([]byte(e.action)))
+		}
+		redactDetails(e.details, redact)
+	}
+}
+
 // internAction saves an allocation for the actions that servers use.
 func internAction(b []byte) string {
 	switch string(b) {

@@ -148,7 +148,7 @@ func (c *Client) Do(ctx context.Context, method, path string, body, out any, opt
 	if !strings.HasPrefix(path, "/") {
 		return nil, fmt.Errorf("eryxon: Do: path %.80q: want one that begins with a slash, relative to the base URL", path)
 	}
-	cl := call{method: method, path: path}
+	cl := call{method: method, path: path, bodiless: out == nil}
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete:
 		cl.repeatable = true
@@ -231,6 +231,11 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := next.RoundTrip(withKey)
 	if resp != nil {
 		resp.Request = req
+		// http.Client fails on a Location that it can't parse before it asks
+		// whether to follow it; without one it hands out the answer.
+		if _, err := url.Parse(resp.Header.Get("Location")); err != nil {
+			resp.Header.Del("Location")
+		}
 	}
 	return resp, err
 }
@@ -249,7 +254,9 @@ func checkBaseURL(raw string, plainHTTP bool) (string, error) {
 	case u.User != nil:
 		return "", errors.New("eryxon: base URL holds user info: give the key as New's second argument")
 	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
-		return "", fmt.Errorf("eryxon: base URL %q is not an absolute http or https URL: %s", u.Redacted(), example)
+		// Not repeated either: it may be the key, where the arguments were
+		// swapped.
+		return "", errors.New("eryxon: base URL is not an absolute http or https URL: " + example)
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return "", fmt.Errorf("eryxon: base URL of %s holds a query or fragment: %s", u.Host, example)
 	case u.Scheme == "http" && !plainHTTP && !loopback(u.Hostname()):

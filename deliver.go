@@ -85,14 +85,15 @@ func (d *delivery[R, P]) send(list []*sentRecord[R], ambiguous bool) (*result, *
 	var answer *bulkAnswer
 	cl := call{
 		method: http.MethodPost, path: e.at.bulkPath, body: d.c.request(list), records: len(list),
-		bulk: true, repeatable: true, split: len(list) > 1, wire: e.wire,
+		bulk: true, repeatable: true, split: len(list) > 1, wire: e.flight.wire,
 		decode: func(body []byte) (*envelope, error) {
 			var err error
 			answer, err = readBulk(body)
+			answer.strike(e.co.redact)
 			return &answer.envelope, err
 		},
 	}
-	out := e.co.do(e.goOn, e.cfg, &cl)
+	out := e.co.do(e.flight.goOn, e.cfg, &cl)
 	if ambiguous {
 		out.ambiguous = true
 		out.settle()
@@ -132,7 +133,7 @@ func (d *delivery[R, P]) tooLarge(list []*sentRecord[R], out *result) bool {
 	default:
 		return false
 	}
-	return d.e.goOn.Err() == nil
+	return d.e.flight.goOn.Err() == nil
 }
 
 // wholeRefusal reports an answer that refuses a request as a whole for what

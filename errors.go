@@ -45,6 +45,9 @@ var (
 	// ErrRateLimited: the request quota is used up (429, or known beforehand).
 	// The error is a [*RateLimitError] too.
 	ErrRateLimited = errors.New("rate limit reached")
+	// ErrRequestBudget: the run has made as many requests as it was allowed
+	// (see [WithRequestBudget]).
+	ErrRequestBudget = errors.New("request budget spent")
 	// ErrServer: the server or a gateway failed (5xx).
 	ErrServer = errors.New("server error")
 	// ErrTimeout: no answer came within the attempt timeout, or a gateway gave
@@ -75,6 +78,7 @@ var nextSteps = map[error]string{
 	ErrParentNotFound:  "sync the parent first, under the same external source, and check the reference's spelling",
 	ErrMissingColumn:   "leave the field unset, or ask the server's owner to add the column",
 	ErrTooLarge:        "send fewer records a request, or shorten the record",
+	ErrRequestBudget:   "run again with a new budget; what succeeded need not be sent again",
 	ErrServer:          "sync again later; upserts may be repeated safely",
 	ErrTimeout:         "sync again later; upserts may be repeated safely",
 	ErrConnection:      "check the network and the base URL; upserts may be repeated safely",
@@ -91,8 +95,8 @@ type APIError struct {
 	StatusCode int    `json:"status_code"`    // HTTP status, 0 if no answer came
 	Code       string `json:"code,omitempty"` // the server's own, such as BAD_REQUEST
 	Message    string `json:"message"`        // the server's own where there is one
-	RequestID  string `json:"request_id"`     // what the server's log has it under
-	Attempts   int    `json:"attempts"`       // requests made for this call, at least 1
+	RequestID  string `json:"request_id"`     // what the server's log has it under, "" if nothing was sent
+	Attempts   int    `json:"attempts"`       // requests made for this call, 0 if nothing was sent
 
 	kind  error
 	cause error
@@ -115,7 +119,9 @@ func (e *APIError) Error() string {
 		b.WriteString(": ")
 	}
 	b.WriteString(e.Message)
-	fmt.Fprintf(&b, " (request id %s, %s)", e.RequestID, counted(e.Attempts, "attempt"))
+	if e.Attempts > 0 {
+		fmt.Fprintf(&b, " (request id %s, %s)", e.RequestID, counted(e.Attempts, "attempt"))
+	}
 	if step := nextSteps[e.kind]; step != "" {
 		b.WriteString("; ")
 		b.WriteString(step)
@@ -210,9 +216,12 @@ func (e *RateLimitError) Error() string {
 	} else {
 		b.WriteString("rate limit reached, request not sent")
 	}
-	if e.Reset.IsZero() {
-		b.WriteString("; try again later")
-	} else {
+	switch {
+	case e.Reset.IsZero() && e.RetryAfter > 0:
+		fmt.Fprintf(&b, "; sync again after waiting for %s", e.RetryAfter)
+	case e.Reset.IsZero():
+		b.WriteString("; sync again later")
+	default:
 		fmt.Fprintf(&b, "; sync again after %s, or allow waiting with WithMaxWait", e.Reset.UTC().Format(time.RFC3339))
 	}
 	return b.String()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 )
@@ -45,6 +46,15 @@ type config struct {
 	maxRecords  int
 	maxBytes    int
 	grace       time.Duration
+	budget      int           // requests a run, 0: no bound
+	spent       *atomic.Int64 // of the budget, shared by all calls of a run
+}
+
+// startBudget begins a run of its own.
+func (c *config) startBudget() {
+	if c.budget > 0 && c.spent == nil {
+		c.spent = new(atomic.Int64)
+	}
 }
 
 func defaultConfig() config {
@@ -243,6 +253,19 @@ func WithGracePeriod(d time.Duration) BulkOption {
 			return fmt.Errorf("eryxon: WithGracePeriod: %s: want 0 or more", d)
 		}
 		c.grace = d
+		return nil
+	})
+}
+
+// WithRequestBudget ends a bulk sync, stream or SyncAll cleanly after n
+// requests on the wire, retries included, n at least 1. What is left is not
+// sent, with [ErrRequestBudget].
+func WithRequestBudget(n int) BulkOption {
+	return bulkOption(func(c *config) error {
+		if n < 1 {
+			return fmt.Errorf("eryxon: WithRequestBudget: %d: want at least 1", n)
+		}
+		c.budget = n
 		return nil
 	})
 }

@@ -92,21 +92,83 @@ type engine[R any, P recordPtr[R]] struct {
 	cfg    *config
 	screen func(index int) screen // nil: nothing is known beforehand
 
-	goOn  context.Context // while it lives, more requests are made
-	wire  context.Context // bounds the requests in flight
-	cut   func()          // ends wire
-	grace *time.Timer     // runs from the end of goOn on
-	sizes sizes
+	flight *flight
+	sizes  sizes
 
-	open     []*chunk[R]
+	open   []*chunk[R] // still taking records
+	full   []*chunk[R] // to be sent, in this order
+	ready  []Outcome   // settled; those from head on are not yielded yet
+	head   int
+	next   int   // index of the next record of the input
+	streak int   // chunks in a row of which nothing landed
+	end    error // why no more is sent
+	stats  tally
+}
+
+// flight is the requests of a run that are in flight, and how long they may
+// go on. It belongs to one goroutine.
+type flight struct {
+	goOn     context.Context // while it lives, more requests are made
+	stop     func()          // ends goOn
+	wire     context.Context // bounds the requests in flight
+	cut      func()          // ends wire
+	patience time.Duration   // between the two
+	grace    *time.Timer     // runs from the end of goOn on
+	keys     *inFlight
 	running  int
-	finished chan *finishedChunk
-	ready    []Outcome // settled; those from head on are not yielded yet
-	head     int
-	next     int   // index of the next record of the input
-	streak   int   // chunks in a row of which nothing landed
-	end      error // why no more is sent
-	stats    tally
+	finished chan *finishedChunk // has room for all that are running
+}
+
+func newFlight(ctx context.Context, co *core, cfg *config) *flight {
+	f := &flight{patience: cfg.grace, keys: &co.shared.inFlight, finished: make(chan *finishedChunk, cfg.concurrency)}
+	f.goOn, f.stop = context.WithCancel(ctx)
+	f.wire, f.cut = context.WithCancel(context.WithoutCancel(ctx))
+	return f
+}
+
+// launch starts a worker. Its chunk's keys are held already.
+func (f *flight) launch(work func() *finishedChunk) {
+	f.running++
+	go func() { f.finished <- work() }()
+}
+
+// receive waits for a worker. Once no more requests are to be made, those in
+// flight have the grace period to finish.
+func (f *flight) receive() *finishedChunk {
+	ended := f.goOn.Done()
+	for {
+		var cut <-chan time.Time
+		if f.grace != nil {
+			cut = f.grace.C
+		}
+		select {
+		case c := <-f.finished:
+			return f.landed(c)
+		case <-ended:
+			ended = nil
+			if f.grace == nil {
+				f.grace = time.NewTimer(f.patience)
+			}
+		case <-cut:
+			f.cut()
+		}
+	}
+}
+
+// landed lets go of what a finished chunk held.
+func (f *flight) landed(c *finishedChunk) *finishedChunk {
+	f.keys.release(c.holder)
+	f.running--
+	return c
+}
+
+// close lets go of contexts and timer. No worker is running any more.
+func (f *flight) close() {
+	f.stop()
+	f.cut()
+	if f.grace != nil {
+		f.grace.Stop()
+	}
 }
 
 // sizes is how large requests may be: what servers complain of brings it down.
@@ -141,29 +203,30 @@ func (s *syncer[R, P, Row]) stream(ctx context.Context, seq iter.Seq2[R, error],
 		if cfg.concurrency == 0 {
 			cfg.concurrency = concurrency
 		}
-		e := &engine[R, P]{co: s.co, at: s.at, cfg: &cfg, screen: screened, finished: make(chan *finishedChunk, cfg.concurrency)}
-		e.sizes.records.Store(int64(cfg.maxRecords))
-		e.sizes.bytes.Store(int64(cfg.maxBytes))
-		e.run(ctx, st, seq, yield)
+		cfg.startBudget()
+		e := newEngine[R, P](s.co, s.at, &cfg, newFlight(ctx, s.co, &cfg))
+		e.screen = screened
+		e.run(st, seq, yield)
 	}}
 }
 
-func (e *engine[R, P]) run(ctx context.Context, st *Stream, seq iter.Seq2[R, error], yield func(Outcome) bool) {
-	var stop func()
-	e.goOn, stop = context.WithCancel(ctx)
-	e.wire, e.cut = context.WithCancel(context.WithoutCancel(ctx))
+func newEngine[R any, P recordPtr[R]](co *core, at endpoint, cfg *config, f *flight) *engine[R, P] {
+	e := &engine[R, P]{co: co, at: at, cfg: cfg, flight: f}
+	e.sizes.records.Store(int64(cfg.maxRecords))
+	e.sizes.bytes.Store(int64(cfg.maxBytes))
+	return e
+}
+
+func (e *engine[R, P]) run(st *Stream, seq iter.Seq2[R, error], yield func(Outcome) bool) {
 	// Runs too when the loop is left, and when the input or the consumer
 	// panics.
 	defer func() {
-		stop()
+		e.flight.stop()
 		e.abandonOpen(errLeft)
-		for e.running > 0 {
-			e.receive()
+		for e.flight.running > 0 {
+			e.settle(e.flight.receive())
 		}
-		e.cut()
-		if e.grace != nil {
-			e.grace.Stop()
-		}
+		e.flight.close()
 		st.err, st.stats = e.end, e.stats
 		if e.head < len(e.ready) {
 			st.rest = e.ready[e.head:]
@@ -175,6 +238,9 @@ func (e *engine[R, P]) run(ctx context.Context, st *Stream, seq iter.Seq2[R, err
 			break
 		}
 		e.take(&r)
+		for len(e.full) > 0 {
+			e.dispatch(e.pop())
+		}
 		e.collect()
 		if !e.drain(yield) {
 			return
@@ -184,17 +250,15 @@ func (e *engine[R, P]) run(ctx context.Context, st *Stream, seq iter.Seq2[R, err
 		}
 	}
 	inputErr := e.end
-	for len(e.open) > 0 && e.sending(inputErr) {
-		c := e.open[0]
-		e.open = e.open[1:]
-		e.dispatch(c)
+	for e.flush(); len(e.full) > 0 && e.sending(inputErr); {
+		e.dispatch(e.pop())
 		if !e.drain(yield) {
 			return
 		}
 	}
 	e.abandonOpen(e.end)
-	for e.running > 0 {
-		e.receive()
+	for e.flight.running > 0 {
+		e.settle(e.flight.receive())
 		if !e.drain(yield) {
 			return
 		}
@@ -205,7 +269,7 @@ func (e *engine[R, P]) run(ctx context.Context, st *Stream, seq iter.Seq2[R, err
 // sending reports whether more requests may be made. An input that ended early
 // does not keep what was taken before from being sent.
 func (e *engine[R, P]) sending(inputErr error) bool {
-	if err := e.goOn.Err(); err != nil {
+	if err := e.flight.goOn.Err(); err != nil {
 		if e.end == nil {
 			e.end = fmt.Errorf("eryxon: the run of %s was ended: %w", e.at.entity, err)
 		}
@@ -260,9 +324,27 @@ func (e *engine[R, P]) take(r P) {
 		return
 	}
 	if c := e.open[at]; len(c.sent)-c.dead >= int(e.sizes.records.Load()) {
-		e.open = slices.Delete(e.open, at, at+1)
-		e.dispatch(c)
+		e.fill(at)
 	}
+}
+
+// fill declares an open chunk full.
+func (e *engine[R, P]) fill(at int) {
+	e.full = append(e.full, e.open[at])
+	e.open = slices.Delete(e.open, at, at+1)
+}
+
+// flush declares all open chunks full.
+func (e *engine[R, P]) flush() {
+	e.full = append(e.full, e.open...)
+	e.open = nil
+}
+
+// pop takes the next chunk that is to be sent.
+func (e *engine[R, P]) pop() *chunk[R] {
+	c := e.full[0]
+	e.full = slices.Delete(e.full, 0, 1)
+	return c
 }
 
 // refuse settles a record that is not sent.
@@ -301,19 +383,18 @@ func (e *engine[R, P]) pack(r P, o Outcome) (int, error) {
 		if added {
 			return at, nil
 		}
-		e.open = slices.Delete(e.open, at, at+1)
+		if err == nil && len(c.sent) > 0 {
+			e.fill(at)
+			at = -1
+			continue
+		}
 		if len(c.sent) == 0 {
-			if err == nil {
-				err = &recordTooLarge{limit: int(e.sizes.bytes.Load())}
-			}
-			return 0, err
+			e.open = slices.Delete(e.open, at, at+1)
 		}
-		if err != nil {
-			e.open = slices.Insert(e.open, at, c)
-			return 0, err
+		if err == nil {
+			err = &recordTooLarge{limit: int(e.sizes.bytes.Load())}
 		}
-		e.dispatch(c)
-		at = -1
+		return 0, err
 	}
 }
 
@@ -335,65 +416,38 @@ func (e *engine[R, P]) dispatch(c *chunk[R]) {
 			e.abandon(c, e.end)
 			return
 		}
-		if e.running == cap(e.finished) {
-			e.receive()
+		if e.flight.running == cap(e.flight.finished) {
+			e.settle(e.flight.receive())
 			continue
 		}
-		wait := e.co.shared.inFlight.hold(c)
+		wait := e.flight.keys.hold(c)
 		if wait == nil {
 			break
 		}
 		select {
-		case f := <-e.finished:
-			e.settle(f)
+		case f := <-e.flight.finished:
+			e.settle(e.flight.landed(f))
 		case <-wait:
-		case <-e.goOn.Done():
+		case <-e.flight.goOn.Done():
 		}
 	}
-	e.running++
-	go func() { e.finished <- e.work(c) }()
+	e.flight.launch(func() *finishedChunk { return e.work(c) })
 }
 
 // collect takes in what workers have finished, without waiting.
 func (e *engine[R, P]) collect() {
-	for e.running > 0 {
+	for e.flight.running > 0 {
 		select {
-		case f := <-e.finished:
-			e.settle(f)
+		case f := <-e.flight.finished:
+			e.settle(e.flight.landed(f))
 		default:
 			return
 		}
 	}
 }
 
-// receive waits for a worker. Once no more requests are to be made, those in
-// flight have the grace period to finish.
-func (e *engine[R, P]) receive() {
-	ended := e.goOn.Done()
-	for {
-		var cut <-chan time.Time
-		if e.grace != nil {
-			cut = e.grace.C
-		}
-		select {
-		case f := <-e.finished:
-			e.settle(f)
-			return
-		case <-ended:
-			ended = nil
-			if e.grace == nil {
-				e.grace = time.NewTimer(e.cfg.grace)
-			}
-		case <-cut:
-			e.cut()
-		}
-	}
-}
-
 // settle takes in a finished chunk.
 func (e *engine[R, P]) settle(f *finishedChunk) {
-	e.co.shared.inFlight.release(f.holder)
-	e.running--
 	e.ready = append(e.ready, f.outcomes...)
 	e.stats.add(f.stats)
 	if f.barren == nil {
@@ -407,10 +461,11 @@ func (e *engine[R, P]) settle(f *finishedChunk) {
 }
 
 func (e *engine[R, P]) abandonOpen(cause error) {
-	for _, c := range e.open {
+	e.flush()
+	for _, c := range e.full {
 		e.abandon(c, cause)
 	}
-	e.open = nil
+	e.full = nil
 }
 
 // abandon settles the records of a chunk that is not sent.

@@ -106,6 +106,7 @@ func (s *syncer[R, P, Row]) sync(ctx context.Context, r P, opts []CallOption) (*
 		decode: func(body []byte) (*envelope, error) {
 			var err error
 			answer, err = readSingle(body, s.at.row)
+			answer.strike(s.co.redact)
 			return &answer.envelope, err
 		}}
 	held := oneKey{&res.Outcome}
@@ -244,6 +245,13 @@ func readSingle(body []byte, rowKey string) (singleAnswer, error) {
 	a.id, a.externalID, a.source = string(row.ID), string(row.ExternalID), string(row.Source)
 	a.deleted = a.row != nil && len(row.DeletedAt) > 0 && string(row.DeletedAt) != "null"
 	return a, nil
+}
+
+// strike removes the key from what errors may repeat.
+func (a *singleAnswer) strike(redact func([]byte) []byte) {
+	for _, text := range []*string{&a.action, &a.externalID, &a.source, &a.message} {
+		*text = string(redact([]byte(*text)))
+	}
 }
 
 const deletedComplaint = "the row was deleted on the server, which still says it synced it"
@@ -399,8 +407,36 @@ func (c *checker) extra(extra map[string]any, table map[string]int) {
 			continue
 		}
 		c.text("Extra["+name+"]", name)
-		if _, err := json.Marshal(extra[name]); err != nil {
+		raw, err := json.Marshal(extra[name])
+		switch {
+		case err != nil:
 			c.complain("Extra["+name+"]", "JSON", "can't be written as JSON: "+printable(err.Error()), nil)
+		case !utf8.Valid(raw):
+			c.text("Extra["+name+"]", string(raw))
+		default:
+			c.extraText("Extra["+name+"]", extra[name])
+		}
+	}
+}
+
+// extraText demands of the texts in an extra column what text does: JSON
+// packages replace what is not UTF-8 without a word.
+func (c *checker) extraText(field string, v any) {
+	switch v := v.(type) {
+	case string:
+		c.text(field, v)
+	case []string:
+		for _, s := range v {
+			c.text(field, s)
+		}
+	case []any:
+		for _, e := range v {
+			c.extraText(field, e)
+		}
+	case map[string]any:
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			c.text(field, name)
+			c.extraText(field, v[name])
 		}
 	}
 }
@@ -437,7 +473,9 @@ func (s *syncer[R, P, Row]) bulkSync(ctx context.Context, records []R, opts []Bu
 	result := &BulkResult{Outcomes: make([]Outcome, len(records))}
 	cfg := s.co.cfg
 	if err := applyAll(&cfg, opts); err != nil {
-		return s.unsent(result, records, cfg.source, 0, err), err
+		s.unsent(result, records, cfg.source, 0, err)
+		result.count()
+		return result, err
 	}
 	input := func(yield func(R, error) bool) {
 		for _, r := range records {
@@ -462,14 +500,13 @@ func (s *syncer[R, P, Row]) bulkSync(ctx context.Context, records []R, opts []Bu
 }
 
 // unsent settles the records from the given index on, which were never tried.
-func (s *syncer[R, P, Row]) unsent(result *BulkResult, records []R, source string, from int, cause error) *BulkResult {
+func (s *syncer[R, P, Row]) unsent(result *BulkResult, records []R, source string, from int, cause error) {
 	for i := from; i < len(records); i++ {
 		r := P(&records[i])
 		o := &result.Outcomes[i]
 		*o = Outcome{Entity: s.at.entity, Index: i, Key: r.recordKey(source), Status: StatusNotSent, Record: *r, Nested: r.nested(source)}
 		_ = o.close(cause) // the outcome keeps it
 	}
-	return result
 }
 
 // screen looks through a slice for repeated keys. Of records with the same

@@ -103,7 +103,7 @@ func NewDate(year int, month time.Month, day int) Date {
 	if year < 1 || year > 9999 || month < time.January || month > time.December || day < 1 || day > 31 {
 		return Date{}
 	}
-	return Date{year: int16(year), month: uint8(month), day: uint8(day)} //nolint:gosec // the bounds are checked above
+	return Date{year: int16(year), month: uint8(month), day: uint8(day)}
 }
 
 // DateOf returns the date of t in t's own location.
