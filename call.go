@@ -229,6 +229,11 @@ func (co *core) attempt(ctx context.Context, cfg *config, cl *call, res *result,
 	body, readErr := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	_ = resp.Body.Close() // all that counts was read
 	now := time.Now()
+	for _, values := range resp.Header {
+		for i := range values {
+			values[i] = string(co.redact([]byte(values[i])))
+		}
+	}
 	res.status, res.header = resp.StatusCode, resp.Header
 	at.BytesReceived = len(body)
 	if id := resp.Header.Get("X-Request-Id"); id != "" && len(id) <= 128 && visibleASCII(id, false) {
@@ -666,6 +671,9 @@ var reEscaped = regexp.MustCompile(`\\u00[2-7][0-9a-fA-F]|\\/`)
 // escapes some of its characters.
 func strike(b []byte, key string) []byte {
 	if !bytes.Contains(b, []byte(key)) {
+		if bytes.IndexByte(b, '\\') < 0 {
+			return b
+		}
 		plain := reEscaped.ReplaceAllFunc(b, func(escaped []byte) []byte {
 			if c, err := hex.DecodeString(string(escaped[max(0, len(escaped)-2):])); err == nil {
 				return c

@@ -45,7 +45,7 @@ func (s *CellsService) BulkSync(ctx context.Context, cells []Cell, opts ...BulkO
 // Stream creates or updates cells from an input of any length, as
 // [JobsService.Stream] does.
 func (s *CellsService) Stream(ctx context.Context, cells iter.Seq2[Cell, error], opts ...BulkOption) *Stream {
-	return s.stream(ctx, cells, nil, streamConcurrency, opts)
+	return s.stream(ctx, cells, streamConcurrency, opts)
 }
 
 var cellFields = fieldTable[Cell]()

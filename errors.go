@@ -238,7 +238,7 @@ func (e *RateLimitError) Unwrap() []error {
 // RecordError is why one record did not arrive, or is not known to have.
 type RecordError struct {
 	Entity    Entity `json:"entity"`
-	Index     int    `json:"index"` // of the record in the input, from 0
+	Index     int    `json:"index"` // of the record in the input, from 0; -1 for one that SyncAll lifted out of another
 	Key       Key    `json:"key"`
 	Status    Status `json:"status"`
 	Code      string `json:"code,omitempty"`       // the server's code, where it gave one
@@ -253,7 +253,11 @@ type RecordError struct {
 // Error tells the record, its status and the reason.
 func (e *RecordError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "eryxon: %s %s (record %d): %s", e.Entity.singular(), e.Key, e.Index, e.Status)
+	fmt.Fprintf(&b, "eryxon: %s %s", e.Entity.singular(), e.Key)
+	if e.Index >= 0 {
+		fmt.Fprintf(&b, " (record %d)", e.Index)
+	}
+	fmt.Fprintf(&b, ": %s", e.Status)
 	if e.cause != nil {
 		b.WriteString(": ")
 		b.WriteString(strings.TrimPrefix(e.cause.Error(), "eryxon: "))
@@ -287,19 +291,24 @@ func (e *RecordError) Unwrap() []error {
 // PartialError stands beside the result of a bulk in which some records did
 // not succeed: failed, unknown, or not sent. The result beside it is complete.
 type PartialError struct {
-	Entity   Entity         `json:"entity"`
-	Total    int            `json:"total"`    // records handed in
-	Failures []*RecordError `json:"failures"` // in the order of the input
+	Entity   Entity         `json:"entity,omitempty"` // "" where the records are of several
+	Total    int            `json:"total"`            // records handed in
+	Failed   int            `json:"failed"`           // of them did not succeed
+	Failures []*RecordError `json:"failures"`         // in the order of the input; of SyncAll's, the first 100
 }
 
 // Error tells how many failed, and the first reasons.
 func (e *PartialError) Error() string {
 	const shown = 3
 	var b strings.Builder
-	fmt.Fprintf(&b, "eryxon: %d of %s did not succeed", len(e.Failures), counted(e.Total, e.Entity.singular()))
+	noun := "record"
+	if e.Entity != "" {
+		noun = e.Entity.singular()
+	}
+	fmt.Fprintf(&b, "eryxon: %d of %s did not succeed", e.Failed, counted(e.Total, noun))
 	for i, f := range e.Failures {
 		if i == shown {
-			fmt.Fprintf(&b, "; and %d more", len(e.Failures)-shown)
+			fmt.Fprintf(&b, "; and %d more", e.Failed-shown)
 			break
 		}
 		b.WriteString("; ")

@@ -71,7 +71,7 @@ func (s *JobsService) BulkSync(ctx context.Context, jobs []Job, opts ...BulkOpti
 // see [Stream]. An error in the input ends the reading; what was taken before
 // is sent. Among records of the same key that are not sent yet the later wins.
 func (s *JobsService) Stream(ctx context.Context, jobs iter.Seq2[Job, error], opts ...BulkOption) *Stream {
-	return s.stream(ctx, jobs, nil, streamConcurrency, opts)
+	return s.stream(ctx, jobs, streamConcurrency, opts)
 }
 
 var jobFields = fieldTable[Job]()

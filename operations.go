@@ -57,7 +57,7 @@ func (s *OperationsService) BulkSync(ctx context.Context, ops []Operation, opts 
 // Stream creates or updates operations from an input of any length, as
 // [JobsService.Stream] does.
 func (s *OperationsService) Stream(ctx context.Context, ops iter.Seq2[Operation, error], opts ...BulkOption) *Stream {
-	return s.stream(ctx, ops, nil, streamConcurrency, opts)
+	return s.stream(ctx, ops, streamConcurrency, opts)
 }
 
 var operationFields = fieldTable[Operation]()

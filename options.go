@@ -14,10 +14,10 @@ import (
 // Option varies a [Client]: see [New] and [Client.With].
 type Option interface{ applyOption(*config) error }
 
-// BulkOption varies a bulk sync or a stream. Each is an [Option] too and then
-// holds for all of the client's.
+// BulkOption varies a bulk sync or a stream. Each is a [SyncAllOption] and an
+// [Option] too and then holds for all of the client's.
 type BulkOption interface {
-	Option
+	SyncAllOption
 	bulkOption()
 }
 
@@ -46,8 +46,15 @@ type config struct {
 	maxRecords  int
 	maxBytes    int
 	grace       time.Duration
-	budget      int           // requests a run, 0: no bound
-	spent       *atomic.Int64 // of the budget, shared by all calls of a run
+	budget      int // requests a run, 0: no bound
+
+	strictParents    bool
+	parentsInDataset bool
+	keepNested       bool
+	sinks            []sinkFunc
+	onProgress       func(Progress)
+
+	spent *atomic.Int64 // of the budget, shared by all calls of a run
 }
 
 // startBudget begins a run of its own.
@@ -75,11 +82,13 @@ func (o clientOption) applyOption(c *config) error { return o(c) }
 type bulkOption func(*config) error
 
 func (o bulkOption) applyOption(c *config) error { return o(c) }
+func (bulkOption) syncAllOption()                {}
 func (bulkOption) bulkOption()                   {}
 
 type callOption func(*config) error
 
 func (o callOption) applyOption(c *config) error { return o(c) }
+func (callOption) syncAllOption()                {}
 func (callOption) bulkOption()                   {}
 func (callOption) callOption()                   {}
 

@@ -103,7 +103,7 @@ func (s *Status) UnmarshalText(text []byte) error {
 // Outcome is what became of one record.
 type Outcome struct {
 	Entity    Entity
-	Index     int // of the record in the input, from 0
+	Index     int // of the record in the input, from 0; -1 for one that SyncAll lifted out of another
 	Key       Key
 	Status    Status
 	ID        string // the row's UUID, where the server told it
@@ -120,6 +120,23 @@ type Outcome struct {
 	// The documented answer does not speak of them: once sent they are
 	// unknown, whatever became of the record that carried them.
 	Nested []Outcome
+}
+
+// moved shifts the outcome's place by that of its stream in the input.
+func (o *Outcome) moved(by int) {
+	o.Index += by
+	if e, ok := o.Err.(*RecordError); ok { //nolint:errorlint // Err is a RecordError itself by its definition
+		e.Index += by
+	}
+}
+
+// lifted marks the outcome of a record that was nested in another, and has no
+// place in an input.
+func (o *Outcome) lifted() {
+	o.Index = -1
+	if e, ok := o.Err.(*RecordError); ok { //nolint:errorlint // Err is a RecordError itself by its definition
+		e.Index = -1
+	}
 }
 
 // Counts holds a number of records for each [Status].
@@ -232,6 +249,6 @@ func (r *BulkResult) Err() error {
 	if len(partial.Failures) == 0 {
 		return nil
 	}
-	partial.Total = len(r.Outcomes)
+	partial.Total, partial.Failed = len(r.Outcomes), len(partial.Failures)
 	return &partial
 }

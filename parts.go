@@ -55,7 +55,7 @@ func (s *PartsService) BulkSync(ctx context.Context, parts []Part, opts ...BulkO
 // Stream creates or updates parts from an input of any length, as
 // [JobsService.Stream] does.
 func (s *PartsService) Stream(ctx context.Context, parts iter.Seq2[Part, error], opts ...BulkOption) *Stream {
-	return s.stream(ctx, parts, nil, streamConcurrency, opts)
+	return s.stream(ctx, parts, streamConcurrency, opts)
 }
 
 var partFields = fieldTable[Part]()

@@ -75,7 +75,7 @@ func (s *ResourcesService) BulkSync(ctx context.Context, resources []Resource, o
 // Stream creates or updates resources from an input of any length, as
 // [JobsService.Stream] does.
 func (s *ResourcesService) Stream(ctx context.Context, resources iter.Seq2[Resource, error], opts ...BulkOption) *Stream {
-	return s.stream(ctx, resources, nil, streamConcurrency, opts)
+	return s.stream(ctx, resources, streamConcurrency, opts)
 }
 
 var resourceFields = fieldTable[Resource]()

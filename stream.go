@@ -19,6 +19,8 @@ type Stream struct {
 	err    error
 	rest   []Outcome
 	stats  tally
+	// inputFailed: it was the input's own error that ended the stream.
+	inputFailed bool
 }
 
 // All yields one outcome for each record taken from the input, in the order in
@@ -91,6 +93,8 @@ type engine[R any, P recordPtr[R]] struct {
 	at     endpoint
 	cfg    *config
 	screen func(index int) screen // nil: nothing is known beforehand
+	// withheld tells of a record that is not to be sent, and why; nil: none.
+	withheld func(P) (Status, error)
 
 	flight *flight
 	sizes  sizes
@@ -186,6 +190,7 @@ func lower(limit *atomic.Int64, to int) {
 
 // finishedChunk is what a worker hands back.
 type finishedChunk struct {
+	lane     lane // that it belongs to, where there are several
 	holder   keyHolder
 	outcomes []Outcome
 	stats    tally
@@ -193,7 +198,7 @@ type finishedChunk struct {
 	barren   error // why nothing of the chunk landed, where that may be the server's doing
 }
 
-func (s *syncer[R, P, Row]) stream(ctx context.Context, seq iter.Seq2[R, error], screened func(int) screen, concurrency int, opts []BulkOption) *Stream {
+func (s *syncer[R, P, Row]) stream(ctx context.Context, seq iter.Seq2[R, error], concurrency int, opts []BulkOption, prepare ...func(*engine[R, P])) *Stream {
 	return &Stream{run: func(st *Stream, yield func(Outcome) bool) {
 		cfg := s.co.cfg
 		if err := applyAll(&cfg, opts); err != nil {
@@ -205,7 +210,9 @@ func (s *syncer[R, P, Row]) stream(ctx context.Context, seq iter.Seq2[R, error],
 		}
 		cfg.startBudget()
 		e := newEngine[R, P](s.co, s.at, &cfg, newFlight(ctx, s.co, &cfg))
-		e.screen = screened
+		for _, p := range prepare {
+			p(e)
+		}
 		e.run(st, seq, yield)
 	}}
 }
@@ -234,6 +241,7 @@ func (e *engine[R, P]) run(st *Stream, seq iter.Seq2[R, error], yield func(Outco
 	}()
 	for r, err := range seq {
 		if err != nil {
+			st.inputFailed = true
 			e.end = fmt.Errorf("eryxon: the input of %s ended early, at record %d: %w", e.at.entity, e.next, err)
 			break
 		}
@@ -304,6 +312,12 @@ func (e *engine[R, P]) take(r P) {
 		o.Status = StatusSuperseded
 		e.ready = append(e.ready, o)
 		return
+	}
+	if e.withheld != nil {
+		if status, cause := e.withheld(r); cause != nil {
+			e.refuse(o, r, status, cause)
+			return
+		}
 	}
 	var rules checker
 	checkRecord(&rules, r, e.cfg.source)

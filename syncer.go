@@ -485,7 +485,7 @@ func (s *syncer[R, P, Row]) bulkSync(ctx context.Context, records []R, opts []Bu
 		}
 	}
 	// One at a time keeps the order of the input on the server.
-	st := s.stream(ctx, input, s.screen(records, cfg.source), 1, opts)
+	st := s.stream(ctx, input, 1, opts, func(e *engine[R, P]) { e.screen = s.screen(records, cfg.source) })
 	taken := 0
 	for o := range st.All() {
 		result.Outcomes[o.Index] = o

@@ -101,16 +101,7 @@ func (s *Server) documentedUpsert(e Entity, rec map[string]any, parent *record, 
 // put writes the fields over the row of the key, or makes the row.
 func (s *Server) put(e Entity, k key, fields map[string]any, now time.Time) verdict {
 	row, action := s.live(e, k), "updated"
-	after := fields
-	if e == Parts && row != nil && (fields["job_id"] == nil || fields["part_number"] == nil) {
-		after = map[string]any{"job_id": row.fields["job_id"], "part_number": row.fields["part_number"]}
-		for name := range after {
-			if v := fields[name]; v != nil {
-				after[name] = v
-			}
-		}
-	}
-	if message := s.conflict(e, k, after, row); message != "" {
+	if message := s.conflict(e, k, naturalAfter(e, row, fields), row); message != "" {
 		return verdict{failed: refuse(http.StatusInternalServerError, "INTERNAL_ERROR", message)}
 	}
 	if row == nil {

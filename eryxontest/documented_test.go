@@ -77,6 +77,7 @@ func TestSingleSyncRefusals(t *testing.T) {
 		{"/api-jobs/sync", job("1", object{"due_date": ""}), "Invalid due_date format"},
 		{"/api-jobs/sync", job("1", object{"due_date": 20250101}), "Invalid due_date format"},
 		{"/api-jobs/sync", job("1", object{"priority": "high"}), "Invalid priority format"},
+		{"/api-jobs/sync", job("1", object{"priority": 3e9}), "Invalid priority format"},
 		{"/api-jobs/sync", job("1", object{"priority": 1.5}), "Invalid priority format"},
 		{"/api-parts/sync", without(part("1", "J"), "part_number"), "part_number is required"},
 		{"/api-parts/sync", without(part("1", "J"), "job_external_id"), "job_external_id is required"},
@@ -278,6 +279,7 @@ func TestRefuseWholeWritesNothing(t *testing.T) {
 	before := srv.Rows(eryxontest.Jobs)
 	r := c.bulk(eryxontest.Jobs,
 		job("1", object{"customer": "after", "job_number": "renamed"}),
+		job("1", object{"customer": "later", "job_number": "renamed again"}),
 		job("2", object{"parts": []any{object{"external_id": "P", "part_number": "p"}}}),
 		job("3", object{"due_date": "bad"}))
 	assert.Equal(t, 422, r.status)

@@ -20,6 +20,7 @@ type Fault struct {
 	body    string
 	header  http.Header
 	delay   time.Duration
+	wait    time.Duration // before anything else
 	n       int
 }
 
@@ -44,7 +45,10 @@ func Status(code int) Fault {
 	return Answer(code, gatewayType(code), gatewayBody(code))
 }
 
-// StatusJSON answers with that status and the server's own error envelope.
+// StatusJSON answers with that status and the server's own error envelope. The
+// loser of two first syncs of one record, for example, sees, with After, a 500
+// INTERNAL_ERROR "duplicate key value violates unique constraint
+// "idx_jobs_external_sync"".
 func StatusJSON(status int, code, message string) Fault {
 	return Fault{kind: faultEnvelope, status: status, code: code, message: message}
 }
@@ -117,6 +121,13 @@ func spoil(how int) Fault { return Fault{kind: faultSpoil, n: how, after: true} 
 // that do so anyway.
 func (f Fault) After() Fault {
 	f.after = f.kind != faultNone && f.kind != faultTooMany
+	return f
+}
+
+// WithDelay returns the fault that comes only after the request has waited for
+// d: a gateway's 504 after 150 seconds, for one.
+func (f Fault) WithDelay(d time.Duration) Fault {
+	f.wait = d
 	return f
 }
 

@@ -69,8 +69,8 @@ func (s *Server) ordered(e Entity, externalID string) *refusal {
 	return refuse(http.StatusInternalServerError, "INTERNAL_ERROR", message)
 }
 
-// RefuseWhole makes a bulk that holds any record that fails be refused as a
-// whole with that answer; it then writes nothing. A status of 0 ends it.
+// RefuseWhole makes a bulk-sync that holds any record that fails be refused as
+// a whole with that answer; it then writes nothing. A status of 0 ends it.
 func (s *Server) RefuseWhole(status int, code, message string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,7 +134,7 @@ func (s *Server) SetQuotaExceeded(e Entity, exceeded bool) {
 // planLimit refuses records of which one would be created although the plan
 // allows no more.
 func (s *Server) planLimit(e Entity, records []any) *refusal {
-	if !s.refusals.noCreates[e.index()] || s.v08() {
+	if !s.refusals.noCreates[e.index()] {
 		return nil
 	}
 	for _, v := range records {

@@ -56,7 +56,8 @@ func (s *Server) Seed(e Entity, row Row) string {
 }
 
 // Delete marks the live row of a key as deleted, as the MES does: it is gone
-// from every list, but its key and its number stay taken. It reports whether
+// from every list (but v0.8's of cells), while its key and its number stay
+// taken. It reports whether
 // there was such a row.
 func (s *Server) Delete(e Entity, source, externalID string) bool {
 	s.mu.Lock()
@@ -75,7 +76,14 @@ func (s *Server) Delete(e Entity, source, externalID string) bool {
 
 // rowOf is the row as callers see it, every value a copy.
 func (s *Server) rowOf(e Entity, r *record) Row {
-	row := make(Row, len(r.fields)+8)
+	if t := s.schema(e); t != nil {
+		row := make(Row, len(t.columns))
+		for _, c := range t.columns {
+			row[c.name] = clone(c.value(r))
+		}
+		return row
+	}
+	row := make(Row, len(r.fields)+3)
 	for k, v := range r.fields {
 		row[k] = clone(v)
 	}
@@ -84,9 +92,6 @@ func (s *Server) rowOf(e Entity, r *record) Row {
 	row["updated_at"] = stamp(r.updated)
 	return row
 }
-
-// stamp writes a time as the database does.
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.999999+00:00") }
 
 // clone copies what JSON can hold, and turns Go's other numbers into JSON's.
 func clone(v any) any {
@@ -108,5 +113,3 @@ func clone(v any) any {
 	}
 	return v
 }
-
-type importEntry struct{}

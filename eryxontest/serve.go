@@ -55,7 +55,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.end()
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		return // the client went away while it was sending: nothing arrived
+		w.WriteHeader(http.StatusBadRequest) // cut off, or not HTTP: nothing arrived
+		return
 	}
 	a, _ := s.serve(context.Background(), arrival{r.Context(), r.Method, r.URL.Path, r.URL.Query(), r.Header, body})
 	if a.drop {
@@ -116,8 +117,10 @@ func (s *Server) serve(ctx context.Context, in arrival) (answer, bool) {
 	if refused != nil {
 		e.answer = *refused
 	}
-	done := e.run(ctx)
-	return e.answer, done
+	if !e.run(ctx) {
+		return answer{}, false // the errand may still be under way
+	}
+	return e.answer, true
 }
 
 // run takes the steps that are left. Where it has to wait and ctx ends, it
@@ -146,7 +149,7 @@ func (e *errand) run(ctx context.Context) bool {
 // errandSteps are the steps of a request. Each returns how long to wait after.
 var errandSteps = [...]func(*errand) time.Duration{
 	func(e *errand) time.Duration {
-		d := e.s.cfg.perRequest
+		d := e.s.cfg.perRequest + e.fault.wait
 		if e.answer.status == 0 {
 			d += time.Duration(e.call.records) * e.s.cfg.perRecord
 			if e.fault.kind == faultDelay && !e.fault.after {
@@ -201,7 +204,19 @@ func (s *Server) handle(c *call) answer {
 	case c.action == "" && c.method == http.MethodPost:
 		return s.single(c)
 	}
-	return s.fail(c, http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "Method "+c.method+" not allowed")
+	return s.wrongMethod(c)
+}
+
+func (s *Server) wrongMethod(c *call) answer {
+	switch {
+	case !s.v08():
+		return s.fail(c, http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "Method "+c.method+" not allowed")
+	case c.method == http.MethodPut || c.method == http.MethodPatch:
+		return s.badRequest(c, "ID parameter is required for updates")
+	case c.method == http.MethodDelete:
+		return s.badRequest(c, "ID parameter is required for deletion")
+	}
+	return s.badRequest(c, "Method "+c.method+" not allowed")
 }
 
 func (s *Server) authorize(c *call) (answer, bool) {

@@ -146,6 +146,9 @@ func New(opts ...Option) *Server {
 	for _, opt := range opts {
 		opt(s)
 	}
+	if extraText[s.cfg.release] == nil {
+		s.cfg.release = Documented
+	}
 	if !s.cfg.headersSet {
 		s.cfg.headersAlways = s.cfg.release == Documented
 	}

@@ -12,11 +12,10 @@ type key struct{ source, ext string }
 // never written have their default, which is added when the row is read.
 type record struct {
 	id        string
+	n         int // its place in order of creation
 	key       key
 	fields    map[string]any
 	natural   string // its entry in table.byNatural, or its name in byName
-	parent    *record
-	hash      string // as the server computed it when it last wrote the row
 	created   time.Time
 	updated   time.Time
 	synced    bool // written by a sync, not by hand
@@ -172,7 +171,7 @@ func (s *Server) conflict(e Entity, k key, fields map[string]any, self *record) 
 // the row's own.
 func (s *Server) insert(e Entity, k key, fields map[string]any, now time.Time) *record {
 	t := s.table(e)
-	r := &record{id: s.newID(), key: k, fields: fields, created: now, updated: now}
+	r := &record{id: s.newID(), n: len(t.rows), key: k, fields: fields, created: now, updated: now}
 	if id := text(fields["id"]); id != "" {
 		r.id = id
 	}

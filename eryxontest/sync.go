@@ -13,14 +13,43 @@ type verdict struct {
 	failed *refusal
 }
 
-// upsert carries out one record by the rules of the release. raw tells that
-// the record came alone: v0.8 validates such a one differently.
-func (s *Server) upsert(e Entity, rec map[string]any, now time.Time) verdict {
-	return s.documentedUpsert(e, rec, nil, now)
+// single is PUT …/sync, or POST, which the servers in the field take for an
+// insert.
+func (s *Server) single(c *call) answer {
+	switch {
+	case s.schema(c.entity) == nil:
+		return s.documentedSingle(c)
+	case c.method == http.MethodPost:
+		return s.v08Create(c)
+	case s.v08():
+		return s.v08Single(c)
+	}
+	return s.v01Single(c)
 }
 
-// single is PUT …/sync.
-func (s *Server) single(c *call) answer {
+// bulk is POST …/bulk-sync.
+func (s *Server) bulk(c *call) answer {
+	switch {
+	case s.schema(c.entity) == nil:
+		return s.documentedBulk(c)
+	case s.v08():
+		return s.v08Bulk(c)
+	}
+	return s.v01Bulk(c)
+}
+
+// whole runs a bulk's work, which says whether all went well. If failures are
+// to be refused as a whole, and there was one, what it wrote is undone.
+func (s *Server) whole(work func() bool) {
+	if s.refusals.whole != nil {
+		s.atomically(work)
+		return
+	}
+	work()
+}
+
+// documentedSingle is a single sync as documented.
+func (s *Server) documentedSingle(c *call) answer {
 	if c.bad || c.doc == nil {
 		return s.fail(c, http.StatusBadRequest, "VALIDATION_ERROR", "Invalid JSON in request body")
 	}
@@ -31,7 +60,7 @@ func (s *Server) single(c *call) answer {
 	if r := s.planLimit(c.entity, []any{c.doc}); r != nil {
 		return s.refused(c, r)
 	}
-	v := s.upsert(c.entity, rec, time.Now())
+	v := s.documentedUpsert(c.entity, rec, nil, time.Now())
 	if v.failed != nil {
 		return s.refused(c, v.failed)
 	}
@@ -39,22 +68,18 @@ func (s *Server) single(c *call) answer {
 	if v.action == "created" {
 		status = http.StatusCreated
 	}
-	return success(status, s.singleData(c, v))
-}
-
-func (s *Server) singleData(_ *call, v verdict) []byte {
 	b := append(make([]byte, 0, 128), '{')
 	b = appendMember(b, "action", v.action)
 	b = appendMember(b, "id", v.row.id)
 	b = appendMember(b, "external_id", v.row.key.ext)
-	return append(b, '}')
+	return success(status, append(b, '}'))
 }
 
 // maxBulk is how many records a bulk may hold.
 const maxBulk = 1000
 
-// bulk is POST …/bulk-sync as documented, and as v0.1 answers it too.
-func (s *Server) bulk(c *call) answer {
+// documentedBulk is a bulk sync as documented.
+func (s *Server) documentedBulk(c *call) answer {
 	object, _ := c.doc.(map[string]any)
 	list, ok := object[string(c.entity)].([]any)
 	switch {
@@ -69,15 +94,12 @@ func (s *Server) bulk(c *call) answer {
 	if r := s.planLimit(c.entity, list); r != nil {
 		return s.refused(c, r)
 	}
-	if s.refusals.whole == nil {
-		return success(http.StatusOK, s.work(c, list).json())
-	}
 	var rep *report
-	s.atomically(func() bool {
+	s.whole(func() bool {
 		rep = s.work(c, list)
 		return rep.errors == 0
 	})
-	if rep.errors > 0 {
+	if s.refusals.whole != nil && rep.errors > 0 {
 		return s.refused(c, s.refusals.whole)
 	}
 	return success(http.StatusOK, rep.json())
@@ -87,6 +109,7 @@ func (s *Server) bulk(c *call) answer {
 type report struct {
 	total, created, updated, errors int
 	results                         []byte
+	failures                        []byte // as the import history has them
 }
 
 func (s *Server) work(c *call, list []any) *report {
@@ -96,7 +119,7 @@ func (s *Server) work(c *call, list []any) *report {
 		rec, ok := item.(map[string]any)
 		v := verdict{failed: refuse(http.StatusBadRequest, "VALIDATION_ERROR", "The record must be an object")}
 		if ok {
-			v = s.upsert(c.entity, rec, now)
+			v = s.documentedUpsert(c.entity, rec, nil, now)
 		}
 		rep.add(rec["external_id"], v)
 	}
@@ -115,6 +138,7 @@ func (rep *report) add(externalID any, v verdict) {
 	switch {
 	case v.failed != nil:
 		rep.errors++
+		rep.failures = appendFailure(rep.failures, externalID, v.failed.message)
 		b = appendMember(b, "action", "error")
 		b = appendMember(b, "error", v.failed.message)
 	default:
@@ -138,14 +162,4 @@ func (rep *report) json() []byte {
 	b = append(b, `,"results":[`...)
 	b = append(b, rep.results...)
 	return append(b, ']', '}')
-}
-
-// erp is the unified endpoint, which the documentation does not have.
-func (s *Server) erp(c *call) answer {
-	return s.fail(c, http.StatusNotFound, "NOT_FOUND", "Endpoint not found")
-}
-
-// read is a GET.
-func (s *Server) read(c *call) answer {
-	return s.fail(c, http.StatusNotFound, "NOT_FOUND", "Endpoint not found")
 }

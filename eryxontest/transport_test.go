@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -50,6 +51,39 @@ func TestCancelReturnsAtOnceAndTheWriteStands(t *testing.T) {
 		_, ok = srv.Row(eryxontest.Jobs, "SAP", "1")
 		assert.True(t, ok, "a client that gave up does not undo the write")
 		assert.Equal(t, 201, srv.Requests()[0].Status)
+	})
+}
+
+func TestServerMadeOutsideTheBubble(t *testing.T) {
+	srv := eryxontest.New(eryxontest.WithLatency(time.Hour, 0))
+	for range 2 {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			require.NoError(t, in(srv).put("/api-jobs/sync", job("1")).err)
+			assert.Equal(t, time.Hour, time.Since(start))
+		})
+	}
+	srv.Close()
+}
+
+func TestAbandonedRequestsNeedNoTidyingUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // it would panic at the end if a goroutine stayed
+		srv := eryxontest.New(eryxontest.WithLatency(time.Hour, 0))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.Error(t, in(srv).do(ctx, "PUT", "/api-jobs/sync", job("1")).err)
+	})
+}
+
+func TestWithDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := eryxontest.New()
+		srv.Script("", eryxontest.Status(504).WithDelay(150*time.Second), eryxontest.Delay(time.Second).WithDelay(time.Second))
+		start := time.Now()
+		assert.Equal(t, 504, in(srv).put("/api-jobs/sync", job("1")).status)
+		assert.Equal(t, 150*time.Second, time.Since(start))
+		assert.Equal(t, 201, in(srv).put("/api-jobs/sync", job("1")).status)
+		assert.Equal(t, 152*time.Second, time.Since(start))
 	})
 }
 
@@ -101,7 +135,7 @@ func TestCloseWakesWhatIsDelayed(t *testing.T) {
 		failed := make(chan error)
 		go func() { failed <- c.put("/api-jobs/sync", job("1")).err }()
 		for len(c.srv.Requests()) == 0 { // it arrives in a moment
-			_, _ = io.Discard.Write(nil)
+			runtime.Gosched()
 		}
 		c.srv.Close()
 		require.Error(t, <-failed)
@@ -122,6 +156,13 @@ func TestOverlaps(t *testing.T) {
 		assert.Equal(t, []string{"jobs SAP/2"}, srv.Overlaps())
 		c.put("/api-jobs/sync", job("2"))
 		assert.Len(t, srv.Overlaps(), 1, "one after the other is none")
+
+		// Asking what would change is no write.
+		asking := in(eryxontest.New(eryxontest.WithRelease(eryxontest.V08), eryxontest.WithLatency(time.Second, 0)))
+		go asking.bulk(eryxontest.Jobs, job("1"))
+		synctest.Wait()
+		asking.do(t.Context(), "POST", "/api-erp-sync/diff", object{"jobs": []any{job("1")}})
+		assert.Empty(t, asking.srv.Overlaps())
 
 		// What a client has given up on is no longer in flight.
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)

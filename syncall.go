@@ -1,0 +1,343 @@
+package eryxon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+)
+
+// Dataset is what [Client.SyncAll] brings to the server: any of the five
+// inputs may be left out.
+type Dataset struct {
+	Cells      Input[Cell]
+	Resources  Input[Resource]
+	Jobs       Input[Job]
+	Parts      Input[Part]
+	Operations Input[Operation]
+}
+
+// Input is the records of one entity: [FromSlice] or [FromSeq]. The zero Input
+// has none.
+type Input[R any] struct {
+	slice []R
+	seq   iter.Seq2[R, error]
+}
+
+// FromSlice is an input that is known as a whole, so that the order of the
+// dataset is found record by record: each is sent as soon as its parents are
+// acknowledged. The slice is not changed, and must not be during the run.
+func FromSlice[R any](records []R) Input[R] { return Input[R]{slice: records} }
+
+// FromSeq is an input of any length, read once and in bounded memory. A
+// dataset with such an input is synced entity after entity. An error in it ends
+// the run; what was read before is sent.
+func FromSeq[R any](records iter.Seq2[R, error]) Input[R] { return Input[R]{seq: records} }
+
+// SyncAllOption varies [Client.SyncAll]. Each is an [Option] too.
+type SyncAllOption interface {
+	Option
+	syncAllOption()
+}
+
+type syncAllOption func(*config) error
+
+func (o syncAllOption) applyOption(c *config) error { return o(c) }
+func (syncAllOption) syncAllOption()                {}
+
+// WithStrictParents keeps back the children of every record that failed. By
+// default those of a record whose row is known to exist are sent although its
+// update failed.
+func WithStrictParents() SyncAllOption {
+	return syncAllOption(func(c *config) error { c.strictParents = true; return nil })
+}
+
+// WithParentsInDataset refuses, before the first request, a child whose parent
+// is not in the dataset. By default it is left to the server, which may know
+// the parent from earlier runs. It needs inputs that are slices.
+func WithParentsInDataset() SyncAllOption {
+	return syncAllOption(func(c *config) error { c.parentsInDataset = true; return nil })
+}
+
+// WithNested sends parts and operations that are nested in a job or part
+// inside it, where requests matter more than outcomes: what became of them is
+// then unknown. By default SyncAll lifts them out and syncs them as records of
+// their own, counted after those of the entity's own input.
+func WithNested() SyncAllOption {
+	return syncAllOption(func(c *config) error { c.keepNested = true; return nil })
+}
+
+// WithOutcomes hands every outcome that is not a success to sink while the run
+// goes on, on the goroutine of the run. An error of the sink is returned by
+// SyncAll in the end; the run goes on.
+func WithOutcomes(sink func(Outcome) error) SyncAllOption {
+	return syncAllOption(func(c *config) error {
+		if sink == nil {
+			return errors.New("eryxon: WithOutcomes: nil sink")
+		}
+		c.sinks = append(c.sinks[:len(c.sinks):len(c.sinks)], sinkFunc{failures: true, write: func(_ string, o Outcome) error { return sink(o) }})
+		return nil
+	})
+}
+
+// sinkFunc takes in outcomes of a run: the failures or the successes.
+type sinkFunc struct {
+	failures bool
+	write    func(runID string, o Outcome) error
+}
+
+// SyncAll brings a dataset to the server in the order of its dependencies:
+// cells, resources and jobs side by side, parts when their job, operations
+// when their part and their cell (by name) are acknowledged. A child whose
+// parent failed is not sent and ends as parent failed, with the parent's error
+// as its cause.
+//
+// The report is never nil and accounts for every record that was read. The
+// error is a [*PartialError] if any did not succeed, joined with what ended
+// the run early and with errors of sinks.
+func (c *Client) SyncAll(ctx context.Context, data Dataset, opts ...SyncAllOption) (*Report, error) {
+	cfg := c.core.cfg
+	if err := applyAll(&cfg, opts); err != nil {
+		return newReport(), err
+	}
+	if cfg.concurrency == 0 {
+		cfg.concurrency = streamConcurrency
+	}
+	cfg.startBudget()
+	run := &syncRun{cfg: &cfg, report: newReport()}
+	run.progress = startProgress(&cfg, run.report)
+	defer run.progress.stop()
+	variant := *c.core
+	variant.cfg = cfg
+	switch {
+	case data.sliced():
+		run.slices(ctx, &variant, data)
+	case cfg.parentsInDataset:
+		return run.report, errors.New("eryxon: WithParentsInDataset needs inputs that are slices: nothing was sent")
+	default:
+		run.sequences(ctx, &variant, data)
+	}
+	run.report.Duration = time.Since(run.report.Started)
+	return run.report, run.err()
+}
+
+// sliced reports whether all inputs are known as a whole.
+func (d *Dataset) sliced() bool {
+	return d.Cells.seq == nil && d.Resources.seq == nil && d.Jobs.seq == nil && d.Parts.seq == nil && d.Operations.seq == nil
+}
+
+// listedFailures is how many of a run's failures its error lists.
+const listedFailures = 100
+
+// syncRun keeps the account of a run. It lives in one goroutine.
+type syncRun struct {
+	cfg      *config
+	report   *Report
+	failures PartialError
+	end      error
+	sinkErrs []error
+	progress *progressReporter
+}
+
+// account takes in one outcome.
+func (r *syncRun) account(o *Outcome) {
+	e := r.report.of(o.Entity)
+	e.Read++
+	e.Counts.add(o.Status)
+	for i := range o.Nested {
+		e.Nested.add(o.Nested[i].Status)
+	}
+	r.failures.Total++
+	if failed, ok := o.Err.(*RecordError); ok { //nolint:errorlint // Err is a RecordError itself by its definition
+		r.failures.Failed++
+		if len(r.failures.Failures) < listedFailures {
+			r.failures.Failures = append(r.failures.Failures, failed)
+		}
+	}
+	for _, s := range r.cfg.sinks {
+		if s.failures == o.Status.Success() {
+			continue
+		}
+		if err := s.write(r.report.RunID, *o); err != nil && len(r.sinkErrs) < listedFailures {
+			r.sinkErrs = append(r.sinkErrs, fmt.Errorf("eryxon: outcome of %s %s not written: %w", o.Entity.singular(), o.Key, err))
+		}
+	}
+	r.progress.update(false)
+}
+
+func (r *syncRun) err() error {
+	var errs []error
+	if r.failures.Failed > 0 {
+		errs = append(errs, &r.failures)
+	}
+	errs = append(errs, r.end)
+	return errors.Join(append(errs, r.sinkErrs...)...)
+}
+
+func (r *syncRun) ended(err error) {
+	if r.end == nil {
+		r.end = err
+	}
+}
+
+// lane is the part of a run that belongs to one entity.
+type lane interface {
+	entity() Entity
+	size() int
+	// feed gives the lane its i-th record; withhold settles it unsent.
+	feed(i int)
+	withhold(i int, s Status, cause error)
+	// next starts a worker for the next chunk, if there is one, its keys are
+	// free, and it is full or flushing is wanted.
+	next(flush bool) (started bool, wait <-chan struct{})
+	// idle reports that no chunk is ready to be sent.
+	idle() bool
+	finish(*finishedChunk)
+	halt(error)
+	ending() error
+	outcomes() []Outcome
+	cost() tally
+}
+
+// sliceLane is the lane of a slice.
+type sliceLane[R any, P recordPtr[R]] struct {
+	*engine[R, P]
+	records []R
+}
+
+func newLane[R any, P recordPtr[R], Row any](co *core, f *flight, records []R) *sliceLane[R, P] {
+	s := newSyncer[R, P, Row](co)
+	e := newEngine[R, P](co, s.at, &co.cfg, f)
+	e.screen = s.screen(records, co.cfg.source)
+	return &sliceLane[R, P]{engine: e, records: records}
+}
+
+func (l *sliceLane[R, P]) entity() Entity { return l.at.entity }
+func (l *sliceLane[R, P]) size() int      { return len(l.records) }
+func (l *sliceLane[R, P]) feed(i int) {
+	l.engine.next = i
+	l.take(P(&l.records[i]))
+}
+
+func (l *sliceLane[R, P]) withhold(i int, s Status, cause error) {
+	r := P(&l.records[i])
+	l.refuse(Outcome{Entity: l.at.entity, Index: i, Key: r.recordKey(l.cfg.source)}, r, s, cause)
+}
+
+func (l *sliceLane[R, P]) idle() bool { return len(l.full) == 0 }
+
+func (l *sliceLane[R, P]) next(flush bool) (bool, <-chan struct{}) {
+	if flush {
+		l.flush()
+	}
+	if len(l.full) == 0 {
+		return false, nil
+	}
+	if wait := l.flight.keys.hold(l.full[0]); wait != nil {
+		return false, wait
+	}
+	c := l.pop()
+	l.flight.launch(func() *finishedChunk {
+		f := l.work(c)
+		f.lane = l
+		return f
+	})
+	return true, nil
+}
+
+func (l *sliceLane[R, P]) finish(f *finishedChunk) { l.settle(f) }
+func (l *sliceLane[R, P]) ending() error           { return l.end }
+func (l *sliceLane[R, P]) cost() tally             { return l.stats }
+
+func (l *sliceLane[R, P]) halt(cause error) {
+	if l.end == nil {
+		l.end = cause
+	}
+	l.abandonOpen(l.end)
+}
+
+func (l *sliceLane[R, P]) outcomes() []Outcome {
+	out := l.ready[l.head:]
+	l.ready, l.head = nil, 0
+	return out
+}
+
+// slices syncs a dataset that is known as a whole. One goroutine, the
+// caller's, owns the lanes and the account; workers send.
+func (r *syncRun) slices(ctx context.Context, co *core, data Dataset) {
+	f := newFlight(ctx, co, &co.cfg)
+	defer f.close()
+	jobs, parts, ops := data.Jobs.slice, data.Parts.slice, data.Operations.slice
+	if !co.cfg.keepNested {
+		jobs, parts, ops = lift(jobs, parts, ops)
+	}
+	g := &graph{run: r, cfg: &co.cfg, flight: f}
+	// Where workers are scarce, the lane that most depends on goes first.
+	g.jobs = g.add(newLane[Job, *Job, JobRow](co, f, jobs), len(data.Jobs.slice))
+	g.cells = g.add(newLane[Cell, *Cell, CellRow](co, f, data.Cells.slice), len(data.Cells.slice))
+	g.parts = g.add(newLane[Part, *Part, PartRow](co, f, parts), len(data.Parts.slice))
+	g.ops = g.add(newLane[Operation, *Operation, OperationRow](co, f, ops), len(data.Operations.slice))
+	g.add(newLane[Resource, *Resource, ResourceRow](co, f, data.Resources.slice), len(data.Resources.slice))
+	for _, n := range g.nodes {
+		r.report.of(n.lane.entity()).expected = n.lane.size()
+	}
+	g.link(jobs, data.Cells.slice, parts, ops)
+	g.execute()
+}
+
+// lift takes nested records out of their carriers, on copies.
+func lift(jobs []Job, parts []Part, ops []Operation) ([]Job, []Part, []Operation) {
+	copied := false
+	for i := range jobs {
+		if len(jobs[i].Parts) == 0 {
+			continue
+		}
+		if !copied {
+			jobs, copied = slices.Clone(jobs), true
+			parts = slices.Clip(parts)
+		}
+		parts = append(parts, liftParts(&jobs[i])...)
+	}
+	copied = false
+	for i := range parts {
+		if len(parts[i].Operations) == 0 {
+			continue
+		}
+		if !copied {
+			parts, copied = slices.Clone(parts), true
+			ops = slices.Clip(ops)
+		}
+		ops = append(ops, liftOperations(&parts[i])...)
+	}
+	return jobs, parts, ops
+}
+
+// liftParts takes the parts out of a job.
+func liftParts(j *Job) []Part {
+	lifted := slices.Clone(j.Parts)
+	for i := range lifted {
+		p := &lifted[i]
+		p.ExternalSource = cmpOr(p.ExternalSource, j.ExternalSource)
+		if p.JobID == "" {
+			p.JobExternalID = cmpOr(p.JobExternalID, j.ExternalID)
+		}
+	}
+	j.Parts = nil
+	return lifted
+}
+
+// liftOperations takes the operations out of a part.
+func liftOperations(p *Part) []Operation {
+	lifted := slices.Clone(p.Operations)
+	for i := range lifted {
+		o := &lifted[i]
+		o.ExternalSource = cmpOr(o.ExternalSource, p.ExternalSource)
+		if o.PartID == "" {
+			o.PartExternalID = cmpOr(o.PartExternalID, p.ExternalID)
+		}
+	}
+	p.Operations = nil
+	return lifted
+}
