@@ -226,7 +226,7 @@ func (co *core) attempt(ctx context.Context, cfg *config, cl *call, res *result,
 	if err != nil {
 		return co.judgeFailure(ctx, actx, cl, res, err)
 	}
-	body, readErr := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	body, readErr := readAnswer(resp)
 	_ = resp.Body.Close() // all that counts was read
 	now := time.Now()
 	for _, values := range resp.Header {
@@ -249,6 +249,16 @@ func (co *core) attempt(ctx context.Context, cfg *config, cl *call, res *result,
 		return co.judgeFailure(ctx, actx, cl, res, fmt.Errorf("answer cut short after %d bytes: %w", len(body), readErr))
 	}
 	return co.judgeAnswer(cl, res, body, limits, now)
+}
+
+// readAnswer reads the body, at most one byte more than maxAnswer.
+func readAnswer(resp *http.Response) ([]byte, error) {
+	var b bytes.Buffer
+	if n := resp.ContentLength; n > 0 && n <= 1<<20 {
+		b.Grow(int(n) + bytes.MinRead) // ReadFrom wants that much room to see the end
+	}
+	_, err := b.ReadFrom(io.LimitReader(resp.Body, maxAnswer+1))
+	return b.Bytes(), err
 }
 
 func (co *core) newRequest(ctx context.Context, cfg *config, cl *call, requestID string) (*http.Request, error) {

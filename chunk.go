@@ -46,6 +46,14 @@ func newChunk[R any](e Entity) *chunk[R] {
 	return &chunk[R]{entity: e, ids: make(map[string]int)}
 }
 
+// reset empties the chunk for other records. Nothing refers to its memory any
+// more: requests and outcomes hold copies.
+func (c *chunk[R]) reset() {
+	clear(c.sent)
+	clear(c.ids)
+	c.sent, c.body, c.dead, c.nested = c.sent[:0], c.body[:0], 0, nil
+}
+
 // add encodes a record into the chunk, unless that would take the request over
 // maxBytes. On an error, or where it returns false, the chunk is as before.
 func add[R any, P recordPtr[R]](c *chunk[R], r P, key Key, index int, source string, maxBytes int) (bool, error) {
@@ -372,8 +380,11 @@ func (d *answerReader) count() int {
 // trusted tells how far the list of results agrees with the counts beside it.
 type trusted struct{ created, updated, any bool }
 
-func (a *bulkAnswer) consistency(sent int) trusted {
-	var created, updated, failed int
+// consistency holds the counts against the list and what was found in it. They
+// may differ by what the list omits, repeats and invents, but by no more: a
+// server that forgets one record does not make the others doubtful.
+func (a *bulkAnswer) consistency(found []finding) trusted {
+	var created, updated, failed int // as listed
 	for i := range a.entries {
 		switch a.entries[i].action {
 		case "created":
@@ -384,13 +395,22 @@ func (a *bulkAnswer) consistency(sent int) trusted {
 			failed++
 		}
 	}
+	var proven [statusCount]int
+	unsure := 0
+	for i := range found {
+		if f := &found[i]; f.seen && f.doubtful == "" {
+			proven[f.status]++
+		} else {
+			unsure++
+		}
+	}
 	t := trusted{
-		created: a.created < 0 || a.created == created,
-		updated: a.updated < 0 || a.updated == updated,
-		any:     a.total < 0 || a.total == sent || a.total == len(a.entries),
+		created: a.created < 0 || a.created >= proven[StatusCreated] && a.created <= created+unsure,
+		updated: a.updated < 0 || a.updated >= proven[StatusUpdated] && a.updated <= updated+unsure,
+		any:     a.total < 0 || a.total == len(found) || a.total == len(a.entries),
 	}
 	// More failures than the list tells, though it tells of every record.
-	if a.failed > failed && len(a.entries) >= sent {
+	if a.failed > failed && len(a.entries) >= len(found) {
 		t.any = false
 	}
 	return t
@@ -411,7 +431,6 @@ type finding struct {
 // of an answer that gives only counts.
 func reconcile[R any](sent []*sentRecord[R], a *bulkAnswer, ambiguous bool) []finding {
 	found := make([]finding, len(sent))
-	trust := a.consistency(len(sent))
 	ids := sharedText(a.entries)
 	var places map[string]int
 	for i := range a.entries {
@@ -449,18 +468,19 @@ func reconcile[R any](sent []*sentRecord[R], a *bulkAnswer, ambiguous bool) []fi
 			f.doubtful = fmt.Sprintf("the answer's action is %.40q", e.action)
 		case e.message != "" || len(e.details) > 0:
 			f.status, f.doubtful = StatusUnknown, "the answer says "+e.action+" and gives an error"
-		case !trust.any, f.status == StatusCreated && !trust.created, f.status == StatusUpdated && !trust.updated:
+		}
+	}
+	trust := a.consistency(found)
+	for i := range found {
+		switch f := &found[i]; {
+		case !f.seen && !a.listed:
+			f.doubtful = "the answer gives counts only, which prove nothing about a record"
+		case !f.seen:
+			f.doubtful = "the answer does not mention it"
+		case f.status.Success() && !trust.any, f.status == StatusCreated && !trust.created, f.status == StatusUpdated && !trust.updated:
 			f.status, f.doubtful = StatusUnknown, "the answer's counts contradict its list of results"
 		default:
 			f.status = afterAmbiguous(f.status, ambiguous)
-		}
-	}
-	for i := range found {
-		if f := &found[i]; !f.seen {
-			f.doubtful = "the answer does not mention it"
-			if !a.listed {
-				f.doubtful = "the answer gives counts only, which prove nothing about a record"
-			}
 		}
 	}
 	return found

@@ -99,14 +99,19 @@ type engine[R any, P recordPtr[R]] struct {
 	flight *flight
 	sizes  sizes
 
-	open   []*chunk[R] // still taking records
-	full   []*chunk[R] // to be sent, in this order
-	ready  []Outcome   // settled; those from head on are not yielded yet
-	head   int
-	next   int   // index of the next record of the input
-	streak int   // chunks in a row of which nothing landed
-	end    error // why no more is sent
-	stats  tally
+	open  []*chunk[R] // still taking records
+	full  []*chunk[R] // to be sent, in this order
+	ready []Outcome   // settled; those from head on are not yielded yet
+	head  int
+	next  int // index of the next record of the input
+	// current and rules are here to be allocated once, not once a record.
+	current  R
+	rules    checker
+	free     []*chunk[R] // finished chunks, to be filled again
+	streak   int         // chunks in a row of which nothing landed
+	end      error       // why no more is sent
+	inputErr error       // why no more is read
+	stats    tally
 }
 
 // flight is the requests of a run that are in flight, and how long they may
@@ -235,6 +240,9 @@ func (e *engine[R, P]) run(st *Stream, seq iter.Seq2[R, error], yield func(Outco
 		}
 		e.flight.close()
 		st.err, st.stats = e.end, e.stats
+		if e.inputErr != nil {
+			st.err = e.inputErr
+		}
 		if e.head < len(e.ready) {
 			st.rest = e.ready[e.head:]
 		}
@@ -242,10 +250,11 @@ func (e *engine[R, P]) run(st *Stream, seq iter.Seq2[R, error], yield func(Outco
 	for r, err := range seq {
 		if err != nil {
 			st.inputFailed = true
-			e.end = fmt.Errorf("eryxon: the input of %s ended early, at record %d: %w", e.at.entity, e.next, err)
+			e.inputErr = fmt.Errorf("eryxon: the input of %s ended early, at record %d: %w", e.at.entity, e.next, err)
 			break
 		}
-		e.take(&r)
+		e.current = r
+		e.take(&e.current)
 		for len(e.full) > 0 {
 			e.dispatch(e.pop())
 		}
@@ -257,8 +266,7 @@ func (e *engine[R, P]) run(st *Stream, seq iter.Seq2[R, error], yield func(Outco
 			break
 		}
 	}
-	inputErr := e.end
-	for e.flush(); len(e.full) > 0 && e.sending(inputErr); {
+	for e.flush(); len(e.full) > 0 && e.sending(); {
 		e.dispatch(e.pop())
 		if !e.drain(yield) {
 			return
@@ -276,14 +284,14 @@ func (e *engine[R, P]) run(st *Stream, seq iter.Seq2[R, error], yield func(Outco
 
 // sending reports whether more requests may be made. An input that ended early
 // does not keep what was taken before from being sent.
-func (e *engine[R, P]) sending(inputErr error) bool {
+func (e *engine[R, P]) sending() bool {
 	if err := e.flight.goOn.Err(); err != nil {
 		if e.end == nil {
 			e.end = fmt.Errorf("eryxon: the run of %s was ended: %w", e.at.entity, err)
 		}
 		return false
 	}
-	return e.end == nil || e.end == inputErr //nolint:errorlint // the same error, not its kind
+	return e.end == nil
 }
 
 // drain yields what is settled and reports whether the consumer wants more.
@@ -319,16 +327,16 @@ func (e *engine[R, P]) take(r P) {
 			return
 		}
 	}
-	var rules checker
-	checkRecord(&rules, r, e.cfg.source)
+	e.rules = checker{}
+	checkRecord(&e.rules, r, e.cfg.source)
 	if seen.err != nil {
-		seen.err(&rules)
+		seen.err(&e.rules)
 	}
-	if err := rules.err(o.Index, o.Key); err != nil {
+	if err := e.rules.err(o.Index, o.Key); err != nil {
 		e.refuse(o, r, StatusFailed, err)
 		return
 	}
-	if !e.sending(nil) {
+	if !e.sending() {
 		e.refuse(o, r, StatusNotSent, e.end)
 		return
 	}
@@ -390,7 +398,7 @@ func (e *engine[R, P]) pack(r P, o Outcome) (int, error) {
 	for {
 		if at < 0 {
 			at = len(e.open)
-			e.open = append(e.open, newChunk[R](e.at.entity))
+			e.open = append(e.open, e.newChunk())
 		}
 		c := e.open[at]
 		added, err := add(c, r, o.Key, o.Index, e.cfg.source, int(e.sizes.bytes.Load()))
@@ -412,6 +420,16 @@ func (e *engine[R, P]) pack(r P, o Outcome) (int, error) {
 	}
 }
 
+func (e *engine[R, P]) newChunk() *chunk[R] {
+	n := len(e.free)
+	if n == 0 {
+		return newChunk[R](e.at.entity)
+	}
+	c := e.free[n-1]
+	e.free = e.free[:n-1]
+	return c
+}
+
 // recordTooLarge is a record that does not fit into a request of its own.
 type recordTooLarge struct{ limit int }
 
@@ -424,9 +442,8 @@ func (e *recordTooLarge) Unwrap() error { return ErrTooLarge }
 // dispatch starts a worker for the chunk as soon as there is one to spare and
 // none of its keys is in flight.
 func (e *engine[R, P]) dispatch(c *chunk[R]) {
-	inputErr := e.end
 	for {
-		if !e.sending(inputErr) {
+		if !e.sending() {
 			e.abandon(c, e.end)
 			return
 		}
@@ -464,6 +481,10 @@ func (e *engine[R, P]) collect() {
 func (e *engine[R, P]) settle(f *finishedChunk) {
 	e.ready = append(e.ready, f.outcomes...)
 	e.stats.add(f.stats)
+	if c, ok := f.holder.(*chunk[R]); ok {
+		c.reset()
+		e.free = append(e.free, c)
+	}
 	if f.barren == nil {
 		e.streak = 0
 	} else if e.streak++; e.streak == barrenLimit && f.end == nil {
