@@ -62,7 +62,8 @@ type result struct {
 	fate      fate
 	err       error // nil if and only if fate is fateAnswered
 	kind      error
-	own       bool // the answer was in the API's form
+	own       bool            // the answer was in the API's form
+	row       json.RawMessage // of a single sync, where one came
 	status    int
 	header    http.Header
 	requestID string

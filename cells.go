@@ -48,6 +48,33 @@ func (s *CellsService) Stream(ctx context.Context, cells iter.Seq2[Cell, error],
 	return s.stream(ctx, cells, streamConcurrency, opts)
 }
 
+// CellListOptions choose the cells to list. The server may pass over a filter
+// that it does not know.
+type CellListOptions struct {
+	Active Opt[bool] `url:"active,omitempty"`
+	ListOptions
+}
+
+// List reads cells (GET /api-cells), as [JobsService.List] does. Servers may
+// send all of them whatever page was asked for, and may list deleted ones
+// without saying so.
+func (s *CellsService) List(ctx context.Context, options CellListOptions, opts ...CallOption) iter.Seq2[CellRow, error] {
+	return s.list(ctx, options, options.PageSize, opts)
+}
+
+// Get reads one cell by its UUID (GET /api-cells?id=), as [JobsService.Get]
+// does.
+func (s *CellsService) Get(ctx context.Context, id string, opts ...CallOption) (*CellRow, error) {
+	return s.get(ctx, id, opts)
+}
+
+// Find always fails with [ErrUnsupported], without a request: no call of the
+// API leads from a cell's key to its row but a sync. It is here to say so.
+// Where the name will do, List and compare names.
+func (s *CellsService) Find(ctx context.Context, key Key, opts ...CallOption) (*CellRow, error) {
+	return s.find(ctx, key, opts)
+}
+
 var cellFields = fieldTable[Cell]()
 
 // MarshalJSON returns the cell as it goes on the wire, in the documented order

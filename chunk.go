@@ -34,6 +34,7 @@ type sentRecord[R any] struct {
 	start, end int // of its JSON in the chunk's body
 	nested     []Outcome
 	superseded bool
+	own        []byte // its JSON where that is not the chunk's
 }
 
 // entityKey is a key within the installation.
@@ -92,21 +93,35 @@ func (c *chunk[R]) live() []*sentRecord[R] {
 	return list
 }
 
+// json returns the record as it is sent.
+func (c *chunk[R]) json(s *sentRecord[R]) []byte {
+	if s.own != nil {
+		return s.own
+	}
+	return c.body[s.start:s.end]
+}
+
 // request returns the body of a bulk request of some of the records.
 func (c *chunk[R]) request(list []*sentRecord[R]) []byte {
 	size := 0
 	for _, s := range list {
-		size += s.end - s.start
+		size += len(c.json(s))
 	}
 	b := make([]byte, 0, requestSize(c.entity, size, len(list)))
-	b = append(append(append(b, `{"`...), c.entity...), `":[`...)
+	b = append(append(append(b, `{"`...), c.entity...), `":`...)
+	return append(c.appendArray(b, list), '}')
+}
+
+// appendArray appends some of the records as a JSON array.
+func (c *chunk[R]) appendArray(b []byte, list []*sentRecord[R]) []byte {
+	b = append(b, '[')
 	for i, s := range list {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(b, c.body[s.start:s.end]...)
+		b = append(b, c.json(s)...)
 	}
-	return append(b, "]}"...)
+	return append(b, ']')
 }
 
 // holds and each make the chunk a keyHolder.

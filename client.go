@@ -30,6 +30,7 @@ type Client struct {
 	Operations *OperationsService
 	Cells      *CellsService
 	Resources  *ResourcesService
+	ERP        *ERPService // jobs, parts and resources in one request
 
 	core *core
 }
@@ -50,6 +51,7 @@ type shared struct {
 	limiter  limiter
 	budget   retryBudget
 	inFlight inFlight
+	dialect  dialect
 }
 
 // New returns a client for the installation at baseURL, such as
@@ -76,7 +78,7 @@ func New(baseURL, apiKey string, opts ...Option) (*Client, error) {
 		// or debugger dump of the client shows it.
 		auth:   func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+apiKey) },
 		redact: func(b []byte) []byte { return strike(b, apiKey) },
-		shared: &shared{},
+		shared: &shared{dialect: dialect{asking: make(chan struct{}, 1)}},
 	}
 	co.configure(cfg)
 	return newClient(co), nil
@@ -115,6 +117,7 @@ func newClient(co *core) *Client {
 		Operations: &OperationsService{newSyncer[Operation, *Operation, OperationRow](co)},
 		Cells:      &CellsService{newSyncer[Cell, *Cell, CellRow](co)},
 		Resources:  &ResourcesService{newSyncer[Resource, *Resource, ResourceRow](co)},
+		ERP:        &ERPService{co},
 		core:       co,
 	}
 }

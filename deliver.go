@@ -2,6 +2,7 @@ package eryxon
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 )
 
@@ -21,6 +22,8 @@ type delivery[R any, P recordPtr[R]] struct {
 	done   finishedChunk
 	landed bool // something of the chunk is known to have arrived
 	left   int  // requests that the search may still make
+	// refusedTogether counts answers that refused records for another's fault.
+	refusedTogether int
 }
 
 func (e *engine[R, P]) work(c *chunk[R]) *finishedChunk {
@@ -64,8 +67,19 @@ func (d *delivery[R, P]) deliverOne(list []*sentRecord[R], ambiguous bool) {
 		d.settleUnsent(list, ambiguous)
 		return
 	}
+	if d.e.co.countsOnly() {
+		d.deliverCounted(list, ambiguous)
+		return
+	}
+	if list = d.withoutHazards(list, ambiguous); len(list) == 0 {
+		return
+	}
 	out, answer := d.send(list, ambiguous)
 	switch {
+	case out.fate == fateAnswered && answer.counted() && !d.e.cfg.noChecks:
+		// What it claims proves nothing, and it may not even have understood
+		// the references.
+		d.deliverCounted(list, true)
 	case out.fate == fateAnswered:
 		d.settleAnswered(list, out, answer, true)
 	case len(list) > 1 && d.tooLarge(list, out):
@@ -79,30 +93,47 @@ func (d *delivery[R, P]) deliverOne(list []*sentRecord[R], ambiguous bool) {
 	}
 }
 
+// withoutHazards settles the records that must not go to the server by this
+// route, and returns the others.
+func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) []*sentRecord[R] {
+	if d.e.cfg.overwrite {
+		return list
+	}
+	risky := func(s *sentRecord[R]) bool {
+		var c checker
+		hazards(&c, P(&s.record))
+		return len(c.details) > 0 || statusSet(P(&s.record))
+	}
+	if !slices.ContainsFunc(list, risky) || !d.e.co.fills(d.e.flight.goOn, d.e.cfg) {
+		return list
+	}
+	safe := list[:0:0]
+	for _, s := range list {
+		var c checker
+		hazards(&c, P(&s.record))
+		switch err := c.err(s.index, s.key); {
+		case err != nil:
+			d.refuse([]*sentRecord[R]{s}, err)
+		case statusSet(P(&s.record)):
+			d.deliverSingly([]*sentRecord[R]{s}, ambiguous)
+		default:
+			safe = append(safe, s)
+		}
+	}
+	return safe
+}
+
 // send makes one bulk request.
 func (d *delivery[R, P]) send(list []*sentRecord[R], ambiguous bool) (*result, *bulkAnswer) {
-	e := d.e
 	var answer *bulkAnswer
-	cl := call{
-		method: http.MethodPost, path: e.at.bulkPath, body: d.c.request(list), records: len(list),
-		bulk: true, repeatable: true, split: len(list) > 1, wire: e.flight.wire,
-		decode: func(body []byte) (*envelope, error) {
-			var err error
-			answer, err = readBulk(body)
-			answer.strike(e.co.redact)
-			return &answer.envelope, err
-		},
-	}
-	out := e.co.do(e.flight.goOn, e.cfg, &cl)
-	if ambiguous {
-		out.ambiguous = true
-		out.settle()
-	}
-	d.done.stats.attempts += out.attempts
-	d.done.stats.bytes += int64(out.attempts) * int64(len(cl.body))
-	d.done.stats.waited += out.waited
-	if out.attempts > 0 {
-		d.done.stats.requests++
+	out := d.post(d.e.at.bulkPath, d.c.request(list), list, ambiguous, func(body []byte) (*envelope, error) {
+		var err error
+		answer, err = readBulk(body)
+		answer.strike(d.e.co.redact)
+		return &answer.envelope, err
+	})
+	if out.fate == fateAnswered {
+		d.e.co.shared.dialect.sawBulk(answer)
 	}
 	return out, answer
 }
@@ -130,6 +161,7 @@ func (d *delivery[R, P]) tooLarge(list []*sentRecord[R], out *result) bool {
 			n = len(list) / 2
 		}
 		lower(&sizes.records, n)
+		mark(d.dialect(), &d.dialect().limits, d.c.entity, n)
 	default:
 		return false
 	}
@@ -229,6 +261,7 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 		if e := recordError(f, deleted, d.e.co.redact); e != nil {
 			o.Record = s.record
 			o.fail(e)
+			o.nameTaken(P(&s.record))
 		} else {
 			o.close(nil)
 			d.landed = true

@@ -23,8 +23,11 @@ var (
 	// ErrQuotaExceeded: a limit of the installation's plan is reached (402).
 	// It is about what the plan may store; [ErrRateLimited] is about requests.
 	ErrQuotaExceeded = errors.New("plan limit reached")
-	// ErrNotFound: the server has no such address (404).
+	// ErrNotFound: the server has no such address (404), or no such row.
 	ErrNotFound = errors.New("not found")
+	// ErrUnsupported: the server can't do what was asked, or tell it: its
+	// release lacks the call, or the call is broken. It says nothing of a row.
+	ErrUnsupported = errors.New("not supported by the server")
 	// ErrConflict: the record collides with what the server holds (409, or a
 	// duplicate key that is neither of the two below).
 	ErrConflict = errors.New("conflict")
@@ -73,6 +76,7 @@ var nextSteps = map[error]string{
 	ErrForbidden:       "ask the installation's owner to allow this for the API key",
 	ErrQuotaExceeded:   "free space in the installation or raise its plan; updates of existing records still work",
 	ErrNotFound:        "check the base URL: it ends where /api-jobs begins, for example in /functions/v1",
+	ErrUnsupported:     "keep the ID and Row that Sync returns where you need them later",
 	ErrNaturalKeyTaken: "rename one of the two, or give the existing row this external id in the MES",
 	ErrDeletedOnServer: "restore the row in the MES or sync it under a new external id",
 	ErrParentNotFound:  "sync the parent first, under the same external source, and check the reference's spelling",
@@ -174,9 +178,12 @@ func (e *ValidationError) Error() string {
 	b.WriteString(e.Code)
 	b.WriteString(": ")
 	b.WriteString(e.Message)
-	if !e.Local || len(e.Details) > 1 {
-		for _, d := range e.Details {
+	for i, d := range e.Details {
+		switch {
+		case !e.Local:
 			fmt.Fprintf(&b, "; %s: %s", d.Field, d.Message)
+		case i > 0: // the message is the first
+			fmt.Fprintf(&b, "; %s %s", d.Field, d.Message)
 		}
 	}
 	if e.api != nil {
@@ -259,6 +266,15 @@ func (e *RecordError) Error() string {
 	}
 	fmt.Fprintf(&b, ": %s", e.Status)
 	if e.cause != nil {
+		if errors.Is(e.kindOrCause(), ErrNaturalKeyTaken) && e.Field != "" {
+			fmt.Fprintf(&b, ": %s", e.Message)
+			if e.RequestID != "" {
+				fmt.Fprintf(&b, " (request id %s)", e.RequestID)
+			}
+			b.WriteString("; ")
+			b.WriteString(nextSteps[ErrNaturalKeyTaken])
+			return b.String()
+		}
 		b.WriteString(": ")
 		b.WriteString(strings.TrimPrefix(e.cause.Error(), "eryxon: "))
 		return b.String()
@@ -277,6 +293,13 @@ func (e *RecordError) Error() string {
 		b.WriteString(step)
 	}
 	return b.String()
+}
+
+func (e *RecordError) kindOrCause() error {
+	if e.kind != nil {
+		return e.kind
+	}
+	return e.cause
 }
 
 // Unwrap gives the cause, the kind, and [ErrUnknownOutcome] where the status
@@ -305,7 +328,7 @@ func (e *PartialError) Error() string {
 	if e.Entity != "" {
 		noun = e.Entity.singular()
 	}
-	fmt.Fprintf(&b, "eryxon: %d of %s did not succeed", e.Failed, counted(e.Total, noun))
+	fmt.Fprintf(&b, "eryxon: %s of %d did not succeed", counted(e.Failed, noun), e.Total)
 	for i, f := range e.Failures {
 		if i == shown {
 			fmt.Fprintf(&b, "; and %d more", e.Failed-shown)

@@ -56,7 +56,7 @@ func (m *missing) add(what string) {
 
 func (m *missing) warn(r *syncRun, text string) {
 	if m.n > 0 {
-		r.warn(fmt.Sprintf("%d %s (first: %s)", m.n, text, m.first))
+		r.warn(fmt.Sprintf("%s (%d, the first is %s)", text, m.n, m.first))
 	}
 }
 

@@ -74,6 +74,41 @@ func (s *JobsService) Stream(ctx context.Context, jobs iter.Seq2[Job, error], op
 	return s.stream(ctx, jobs, streamConcurrency, opts)
 }
 
+// JobListOptions choose the jobs to list. The server may pass over a filter
+// that it does not know.
+type JobListOptions struct {
+	Status    WorkStatus `url:"status,omitempty"`
+	Customer  string     `url:"customer,omitempty"`   // part of it, whatever the case
+	JobNumber string     `url:"job_number,omitempty"` // part of it, whatever the case
+	ListOptions
+}
+
+// List reads jobs (GET /api-jobs), page by page as the loop goes on. The rows
+// have the columns that the server's list shows, which are not all: mostly
+// without external ids. An error ends the list, with a row that is zero.
+//
+// No row comes twice, even where rows are added meanwhile; one that is deleted
+// meanwhile can take another one's place on a page that was read already, and
+// that one is then missed. Sorting ascending by created_at is the steadiest.
+func (s *JobsService) List(ctx context.Context, options JobListOptions, opts ...CallOption) iter.Seq2[JobRow, error] {
+	return s.list(ctx, options, options.PageSize, opts)
+}
+
+// Get reads one job by its UUID (GET /api-jobs?id=), which Sync and List tell.
+// It fails with [ErrNotFound] where there is no such row.
+func (s *JobsService) Get(ctx context.Context, id string, opts ...CallOption) (*JobRow, error) {
+	return s.get(ctx, id, opts)
+}
+
+// Find reads one job by its key; an empty source is the client's [WithSource].
+// It asks the unified endpoint for the row's UUID ([ERPService.Diff]) and then
+// for the row, in two requests that change nothing. It fails with
+// [ErrNotFound] where there is no such row, a deleted one included, and with
+// [ErrUnsupported] where the server can't tell.
+func (s *JobsService) Find(ctx context.Context, key Key, opts ...CallOption) (*JobRow, error) {
+	return s.find(ctx, key, opts)
+}
+
 var jobFields = fieldTable[Job]()
 
 // MarshalJSON returns the job as it goes on the wire, in the documented order

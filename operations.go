@@ -33,6 +33,9 @@ type Operation struct {
 
 	// Extra holds columns that the SDK does not know, by their wire name.
 	Extra map[string]any `json:"-"`
+
+	// wholeMinutes: the server knows the time under another name.
+	wholeMinutes bool
 }
 
 // OperationsService syncs operations: routing steps. Their parts and cells
@@ -58,6 +61,36 @@ func (s *OperationsService) BulkSync(ctx context.Context, ops []Operation, opts 
 // [JobsService.Stream] does.
 func (s *OperationsService) Stream(ctx context.Context, ops iter.Seq2[Operation, error], opts ...BulkOption) *Stream {
 	return s.stream(ctx, ops, streamConcurrency, opts)
+}
+
+// OperationListOptions choose the operations to list. The server may pass over
+// a filter that it does not know.
+type OperationListOptions struct {
+	PartID string     `url:"part_id,omitempty"` // UUID
+	CellID string     `url:"cell_id,omitempty"` // UUID
+	Status WorkStatus `url:"status,omitempty"`
+	ListOptions
+}
+
+// List reads operations (GET /api-operations), as [JobsService.List] does. The
+// servers in the field can't: their own query fails, and the list ends with
+// [ErrUnsupported].
+func (s *OperationsService) List(ctx context.Context, options OperationListOptions, opts ...CallOption) iter.Seq2[OperationRow, error] {
+	return s.list(ctx, options, options.PageSize, opts)
+}
+
+// Get reads one operation by its UUID (GET /api-operations?id=), as
+// [JobsService.Get] does. The servers in the field can't: their own query
+// fails, and so does Get, with [ErrUnsupported]. Sync returns the row.
+func (s *OperationsService) Get(ctx context.Context, id string, opts ...CallOption) (*OperationRow, error) {
+	return s.get(ctx, id, opts)
+}
+
+// Find always fails with [ErrUnsupported], without a request: no call of the
+// API leads from an operation's key to its row but a sync. It is here to say
+// so.
+func (s *OperationsService) Find(ctx context.Context, key Key, opts ...CallOption) (*OperationRow, error) {
+	return s.find(ctx, key, opts)
 }
 
 var operationFields = fieldTable[Operation]()
@@ -86,7 +119,11 @@ func (o *Operation) appendJSON(b []byte, source string) ([]byte, error) {
 	b = appendText(b, `"cell_name":`, o.CellName)
 	b = appendText(b, `"cell_id":`, o.CellID)
 	b = appendOpt(b, `"sequence":`, o.Sequence, appendInt)
-	b = appendOpt(b, `"estimated_time_minutes":`, o.EstimatedTimeMinutes, appendFloat)
+	minutes := `"estimated_time_minutes":`
+	if o.wholeMinutes {
+		minutes = `"estimated_time":`
+	}
+	b = appendOpt(b, minutes, o.EstimatedTimeMinutes, appendFloat)
 	b = appendOpt(b, `"notes":`, o.Notes, appendString)
 	b = appendOpt(b, `"status":`, o.Status, appendEnum)
 	b, err := appendExtra(b, o.Extra)

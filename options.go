@@ -35,6 +35,7 @@ type config struct {
 	logger     *slog.Logger
 	middleware []func(http.RoundTripper) http.RoundTripper
 	plainHTTP  bool
+	release    Release
 
 	source         string
 	observer       Observer
@@ -47,6 +48,10 @@ type config struct {
 	maxBytes    int
 	grace       time.Duration
 	budget      int // requests a run, 0: no bound
+
+	noChecks    bool
+	omitMissing bool
+	overwrite   bool
 
 	strictParents    bool
 	parentsInDataset bool

@@ -58,6 +58,32 @@ func (s *PartsService) Stream(ctx context.Context, parts iter.Seq2[Part, error],
 	return s.stream(ctx, parts, streamConcurrency, opts)
 }
 
+// PartListOptions choose the parts to list. The server may pass over a filter
+// that it does not know.
+type PartListOptions struct {
+	JobID    string     `url:"job_id,omitempty"` // UUID
+	Status   WorkStatus `url:"status,omitempty"`
+	Material string     `url:"material,omitempty"` // part of it, whatever the case
+	ListOptions
+}
+
+// List reads parts (GET /api-parts), as [JobsService.List] does. Their job is
+// in Unknown["job"] rather than in JobID.
+func (s *PartsService) List(ctx context.Context, options PartListOptions, opts ...CallOption) iter.Seq2[PartRow, error] {
+	return s.list(ctx, options, options.PageSize, opts)
+}
+
+// Get reads one part by its UUID (GET /api-parts?id=), as [JobsService.Get]
+// does.
+func (s *PartsService) Get(ctx context.Context, id string, opts ...CallOption) (*PartRow, error) {
+	return s.get(ctx, id, opts)
+}
+
+// Find reads one part by its key, as [JobsService.Find] does.
+func (s *PartsService) Find(ctx context.Context, key Key, opts ...CallOption) (*PartRow, error) {
+	return s.find(ctx, key, opts)
+}
+
 var partFields = fieldTable[Part]()
 
 // MarshalJSON returns the part as it goes on the wire, in the documented order

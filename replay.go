@@ -33,7 +33,7 @@ func WithFailedRecords(w io.Writer) SyncAllOption {
 		}
 		line := failedRecord{Entity: o.Entity, Status: o.Status, RequestID: o.RequestID}
 		var err error
-		if line.Record, err = json.Marshal(o.Record); err != nil {
+		if line.Record, err = writable(o); err != nil || !json.Valid(line.Record) {
 			// It was refused for not being writable: what remains is its key.
 			line.Record, err = json.Marshal(o.Key)
 		}
@@ -50,6 +50,24 @@ func WithFailedRecords(w io.Writer) SyncAllOption {
 		}
 		return line, err
 	})
+}
+
+// writable encodes an outcome's record with the source that it was synced
+// under, whatever rules it breaks: it is there to be corrected.
+func writable(o Outcome) ([]byte, error) {
+	switch r := o.Record.(type) {
+	case Cell:
+		return r.appendJSON(nil, o.Key.Source)
+	case Resource:
+		return r.appendJSON(nil, o.Key.Source)
+	case Job:
+		return r.appendJSON(nil, o.Key.Source)
+	case Part:
+		return r.appendJSON(nil, o.Key.Source)
+	case Operation:
+		return r.appendJSON(nil, o.Key.Source)
+	}
+	return nil, fmt.Errorf("eryxon: no record in the outcome of %s %s", o.Entity.singular(), o.Key)
 }
 
 // acknowledgement is a line of an audit log.

@@ -20,6 +20,9 @@ type Report struct {
 	Jobs       EntityReport  `json:"jobs"`
 	Parts      EntityReport  `json:"parts"`
 	Operations EntityReport  `json:"operations"`
+	Release    Release       `json:"release"` // what the server was recognised as
+	// Ended is what ended the run early, nil if it ran to its end.
+	Ended error `json:"-"`
 	// Warnings tell what looked wrong in the dataset before the first
 	// request, a line for each kind of finding.
 	Warnings []string `json:"warnings,omitempty"`

@@ -78,6 +78,37 @@ func (s *ResourcesService) Stream(ctx context.Context, resources iter.Seq2[Resou
 	return s.stream(ctx, resources, streamConcurrency, opts)
 }
 
+// ResourceListOptions choose the resources to list. The server may pass over a
+// filter that it does not know.
+type ResourceListOptions struct {
+	Type           ResourceType   `url:"type,omitempty"`
+	Status         ResourceStatus `url:"status,omitempty"`
+	Active         Opt[bool]      `url:"active,omitempty"`
+	ExternalSource string         `url:"external_source,omitempty"`
+	ExternalID     string         `url:"external_id,omitempty"`
+	ListOptions
+}
+
+// List reads resources (GET /api-resources), as [JobsService.List] does. Their
+// rows are whole and show their external ids.
+func (s *ResourcesService) List(ctx context.Context, options ResourceListOptions, opts ...CallOption) iter.Seq2[ResourceRow, error] {
+	return s.list(ctx, options, options.PageSize, opts)
+}
+
+// Get reads one resource by its UUID (GET /api-resources?id=), as
+// [JobsService.Get] does.
+func (s *ResourcesService) Get(ctx context.Context, id string, opts ...CallOption) (*ResourceRow, error) {
+	return s.get(ctx, id, opts)
+}
+
+// Find reads one resource by its key; an empty source is the client's
+// [WithSource]. It filters the list and believes what the rows themselves say.
+// It fails with [ErrNotFound] where there is no such row, a deleted one
+// included, and with [ErrUnsupported] where the rows don't tell.
+func (s *ResourcesService) Find(ctx context.Context, key Key, opts ...CallOption) (*ResourceRow, error) {
+	return s.find(ctx, key, opts)
+}
+
 var resourceFields = fieldTable[Resource]()
 
 // MarshalJSON returns the resource as it goes on the wire, in the documented

@@ -226,6 +226,9 @@ func newEngine[R any, P recordPtr[R]](co *core, at endpoint, cfg *config, f *fli
 	e := &engine[R, P]{co: co, at: at, cfg: cfg, flight: f}
 	e.sizes.records.Store(int64(cfg.maxRecords))
 	e.sizes.bytes.Store(int64(cfg.maxBytes))
+	if n := marked(&co.shared.dialect, &co.shared.dialect.limits, at.entity); n > 0 {
+		lower(&e.sizes.records, n)
+	}
 	return e
 }
 
@@ -447,7 +450,10 @@ func (e *engine[R, P]) dispatch(c *chunk[R]) {
 			e.abandon(c, e.end)
 			return
 		}
-		if e.flight.running == cap(e.flight.finished) {
+		// A server that is not known yet gets one request first: what its
+		// answer looks like decides how the others are made.
+		unknown := e.flight.running > 0 && e.co.release() == ReleaseUnknown
+		if unknown || e.flight.running == cap(e.flight.finished) {
 			e.settle(e.flight.receive())
 			continue
 		}

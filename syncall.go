@@ -119,7 +119,7 @@ func (c *Client) SyncAll(ctx context.Context, data Dataset, opts ...SyncAllOptio
 	default:
 		run.sequences(ctx, &variant, data)
 	}
-	run.report.Duration = time.Since(run.report.Started)
+	run.report.Duration, run.report.Ended, run.report.Release = time.Since(run.report.Started), run.end, c.Release()
 	return run.report, run.err()
 }
 

@@ -101,14 +101,6 @@ func (s *syncer[R, P, Row]) sync(ctx context.Context, r P, opts []CallOption) (*
 		res.Status = StatusFailed
 		return res, res.close(err)
 	}
-	var answer singleAnswer
-	cl := call{method: http.MethodPut, path: s.at.singlePath, body: body, records: 1, repeatable: true,
-		decode: func(body []byte) (*envelope, error) {
-			var err error
-			answer, err = readSingle(body, s.at.row)
-			answer.strike(s.co.redact)
-			return &answer.envelope, err
-		}}
 	held := oneKey{&res.Outcome}
 	for wait := s.co.shared.inFlight.hold(held); wait != nil; wait = s.co.shared.inFlight.hold(held) {
 		select {
@@ -118,25 +110,27 @@ func (s *syncer[R, P, Row]) sync(ctx context.Context, r P, opts []CallOption) (*
 		}
 	}
 	defer s.co.shared.inFlight.release(held)
-	out := s.co.do(ctx, &cfg, &cl)
+	if s.co.countsOnly() {
+		return res, s.syncCounted(ctx, &cfg, r, res)
+	}
+	if !cfg.overwrite && s.co.knownToFill() {
+		hazards(&rules, r)
+		if err := rules.err(0, res.Key); err != nil {
+			res.Status = StatusFailed
+			return res, res.close(err)
+		}
+	}
+	out, status, id, cause := s.co.putOne(ctx, nil, &cfg, s.at, res.Key, body, false)
+	s.co.shared.dialect.sawSingle(out)
+	if cause != nil && s.co.shared.dialect.sawRefusal(cause) {
+		return res, s.syncCounted(ctx, &cfg, r, res)
+	}
 	res.Response = out.response()
 	res.RequestID, res.Attempts = out.requestID, out.attempts
-	if out.fate != fateAnswered {
-		res.Status = statusOf(out.fate)
-		return res, res.close(out.err)
-	}
-	res.Row = decodeRow[Row](answer.row)
-	var complaint string
-	res.Status, res.ID, complaint = answer.judge(res.Key, out.status, out.ambiguous)
-	switch {
-	case complaint == deletedComplaint:
-		return res, res.close(s.co.apiError(&cl, out, ErrDeletedOnServer, "", complaint, nil, nil))
-	case res.Status == StatusFailed:
-		return res, res.close(s.co.apiError(&cl, out, understand(complaint).kind, "", complaint, nil, nil))
-	case complaint != "":
-		return res, res.close(s.co.apiError(&cl, out, ErrBadAnswer, "", complaint, nil, nil))
-	}
-	return res, res.close(nil)
+	res.Status, res.ID, res.Row = status, id, decodeRow[Row](out.row)
+	err = res.close(cause)
+	res.nameTaken(r)
+	return res, err
 }
 
 // close gives the outcome the error that its cause makes, and the nested
@@ -468,6 +462,10 @@ func (c *checker) inherits(field, own, carrier string) {
 	}
 }
 
+// probeFrom is from how many full requests on an empty one beforehand, to
+// recognise the server, is worth its price.
+const probeFrom = 5
+
 // bulkSync is the slice form of a stream.
 func (s *syncer[R, P, Row]) bulkSync(ctx context.Context, records []R, opts []BulkOption) (*BulkResult, error) {
 	result := &BulkResult{Outcomes: make([]Outcome, len(records))}
@@ -476,6 +474,9 @@ func (s *syncer[R, P, Row]) bulkSync(ctx context.Context, records []R, opts []Bu
 		s.unsent(result, records, cfg.source, 0, err)
 		result.count()
 		return result, err
+	}
+	if len(records) >= probeFrom*cfg.maxRecords && s.co.release() == ReleaseUnknown {
+		s.co.probe(ctx, &cfg, s.at)
 	}
 	input := func(yield func(R, error) bool) {
 		for _, r := range records {

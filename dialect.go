@@ -1,0 +1,507 @@
+package eryxon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"net/http"
+	"slices"
+	"sync"
+)
+
+// Release is a family of server releases that answer alike.
+type Release string
+
+// The releases that the SDK tells apart.
+const (
+	// ReleaseUnknown: no answer has told yet.
+	ReleaseUnknown Release = ""
+	// ReleaseV01: bulk answers list every record, as documented. The release
+	// of January 2026 and anything that follows the documentation.
+	ReleaseV01 Release = "v0.1"
+	// ReleaseV08: bulk answers give counts that prove nothing, references are
+	// UUIDs. Every release since late January 2026, up to the July 2026 one
+	// that this SDK was written against.
+	ReleaseV08 Release = "v0.8"
+)
+
+// WithRelease says which release the server is, where waiting for its first
+// answer is not wanted. By default it is recognised.
+func WithRelease(r Release) Option {
+	return clientOption(func(c *config) error {
+		switch r {
+		case ReleaseUnknown, ReleaseV01, ReleaseV08:
+			c.release = r
+			return nil
+		}
+		return fmt.Errorf("eryxon: WithRelease: %.40q: want one of the Release constants", string(r))
+	})
+}
+
+// WithoutChecks believes nothing and checks nothing: where a server's bulk
+// answers prove nothing, the records' outcomes are unknown, at no more requests
+// than it takes to send them. By default the SDK finds out what landed.
+func WithoutChecks() BulkOption {
+	return bulkOption(func(c *config) error { c.noChecks = true; return nil })
+}
+
+// WithMissingColumnsOmitted leaves out a record's optional field, such as
+// priority, where the server's database lacks the column, instead of failing
+// the record. The outcome then speaks of the record without it.
+func WithMissingColumnsOmitted() BulkOption {
+	return bulkOption(func(c *config) error { c.omitMissing = true; return nil })
+}
+
+// Release returns which release the server was recognised as, without a
+// request.
+func (c *Client) Release() Release { return c.core.release() }
+
+func (co *core) release() Release {
+	if co.cfg.release != ReleaseUnknown {
+		return co.cfg.release
+	}
+	d := &co.shared.dialect
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.release
+}
+
+// dialect is what a client has learned of its server.
+type dialect struct {
+	mu        sync.Mutex
+	release   Release
+	noUnified map[Entity]bool  // the unified endpoint does not take the entity
+	proven    map[Entity]bool  // a single sync of the entity has worked
+	lacking   map[Entity]error // nothing of the entity can be written, and why
+	absent    map[string]bool  // optional columns that the server lacks, as entity.column
+	ids       map[entityKey]string
+	cells     map[string][]string // ids of the cells by name, nil while not asked
+	limits    map[Entity]int      // records that a bulk takes, where fewer than documented
+
+	asking  chan struct{} // has room for the one call that asks the server
+	filling filling
+}
+
+// knownIDs bounds the ids that a client remembers.
+const knownIDs = 200_000
+
+func (d *dialect) saw(r Release) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.release == ReleaseUnknown {
+		d.release = r
+	}
+}
+
+// sawBulk recognises the server by the shape of a bulk answer.
+func (d *dialect) sawBulk(a *bulkAnswer) {
+	if a.listed {
+		d.saw(ReleaseV01)
+	} else if a.counted() {
+		d.saw(ReleaseV08)
+	}
+}
+
+// counted reports an answer of counts alone.
+func (a *bulkAnswer) counted() bool {
+	return !a.listed && a.created >= 0 && a.updated >= 0 && a.failed >= 0 && a.total >= 0
+}
+
+// sawRefusal recognises the server by its complaint about a documented field.
+func (d *dialect) sawRefusal(err error) bool {
+	if !errors.Is(err, ErrMissingColumn) {
+		return false
+	}
+	switch understand(messageOf(err)).field {
+	case "job_external_id", "part_external_id", "cell_name", "estimated_time_minutes", "parts", "operations":
+		d.saw(ReleaseV08)
+		return true
+	}
+	return false
+}
+
+// countsOnly reports a server whose bulk answers prove nothing and that takes
+// UUIDs for references.
+func (co *core) countsOnly() bool { return co.release() == ReleaseV08 }
+
+func (d *dialect) remember(e Entity, k Key, id string) {
+	if id == "" {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ids == nil || len(d.ids) >= knownIDs {
+		d.ids = make(map[entityKey]string)
+	}
+	d.ids[entityKey{e, k}] = id
+}
+
+func (d *dialect) forget(e Entity, k Key) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.ids, entityKey{e, k})
+	if e == EntityCells {
+		d.cells = nil
+	}
+}
+
+func (d *dialect) id(e Entity, k Key) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.ids[entityKey{e, k}]
+}
+
+func mark[K comparable, V any](d *dialect, m *map[K]V, k K, v V) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if *m == nil {
+		*m = make(map[K]V)
+	}
+	(*m)[k] = v
+}
+
+func marked[K comparable, V any](d *dialect, m *map[K]V, k K) V {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return (*m)[k]
+}
+
+// errReference is a reference that leads nowhere, or to two places.
+type errReference struct {
+	kind error
+	text string
+}
+
+func (e *errReference) Error() string { return "eryxon: " + e.text }
+func (e *errReference) Unwrap() error { return e.kind }
+
+// resolve makes sure that the ids of rows are known, as far as the server can
+// tell, and returns those that are.
+func (co *core) resolve(ctx context.Context, cfg *config, e Entity, keys []Key) (map[Key]string, *result, error) {
+	ids := make(map[Key]string, len(keys))
+	var ask []Key
+	for _, k := range keys {
+		if id := co.shared.dialect.id(e, k); id != "" {
+			ids[k] = id
+		} else {
+			ask = append(ask, k)
+		}
+	}
+	if len(ask) == 0 {
+		return ids, nil, nil
+	}
+	found, out, err := co.diffKeys(ctx, cfg, e, ask)
+	for k, r := range found {
+		if r.exists() && r.id != "" {
+			ids[k] = r.id
+			co.shared.dialect.remember(e, k, r.id)
+		}
+	}
+	return ids, out, err
+}
+
+// cellsByName lists the cells once; again where a name is asked for that was
+// not there.
+func (co *core) cellsByName(ctx context.Context, cfg *config, want []string) (map[string][]string, error) {
+	d := &co.shared.dialect
+	d.mu.Lock()
+	known := d.cells
+	d.mu.Unlock()
+	stale := known == nil
+	for _, name := range want {
+		stale = stale || len(known[name]) == 0
+	}
+	if !stale {
+		return known, nil
+	}
+	known = make(map[string][]string)
+	c := newClient(co)
+	for row, err := range c.Cells.List(ctx, CellListOptions{}, withConfig(cfg)) {
+		if err != nil {
+			return nil, err
+		}
+		known[row.Name] = append(known[row.Name], row.ID)
+	}
+	d.mu.Lock()
+	d.cells = known
+	d.mu.Unlock()
+	return known, nil
+}
+
+// withConfig hands a run's settings to a call that is part of it.
+func withConfig(cfg *config) CallOption {
+	return callOption(func(c *config) error { *c = *cfg; return nil })
+}
+
+// translate rewrites a record for a server that takes UUIDs for references and
+// knows no nested records. It changes the copy that it is given.
+func (co *core) translate(r any, source string, jobs, parts map[Key]string, cells map[string][]string) error {
+	switch r := r.(type) {
+	case *Job:
+		r.Parts = nil
+	case *Part:
+		r.Operations = nil
+		if r.JobID == "" {
+			key := Key{r.recordKey(source).Source, r.JobExternalID}
+			if r.JobID = jobs[key]; r.JobID == "" {
+				return &errReference{ErrParentNotFound, fmt.Sprintf("job_external_id: the server has no job %s; sync it first, under the same external source", key)}
+			}
+		}
+		r.JobExternalID = ""
+	case *Operation:
+		if r.PartID == "" {
+			key := Key{r.recordKey(source).Source, r.PartExternalID}
+			if r.PartID = parts[key]; r.PartID == "" {
+				return &errReference{ErrParentNotFound, fmt.Sprintf("part_external_id: the server has no part %s; sync it first, under the same external source", key)}
+			}
+		}
+		if r.CellID == "" {
+			switch ids := cells[r.CellName]; len(ids) {
+			case 1:
+				r.CellID = ids[0]
+			case 0:
+				return &errReference{ErrParentNotFound, fmt.Sprintf("cell_name: the server has no cell %q; sync it first, or check the spelling", r.CellName)}
+			default:
+				return &errReference{ErrConflict, fmt.Sprintf("cell_name: the server has %d cells named %q; give CellID, or rename all but one", len(ids), r.CellName)}
+			}
+		}
+		if m, ok := r.EstimatedTimeMinutes.Get(); ok && (m != math.Trunc(m) || m > math.MaxInt32) {
+			var c checker
+			c.complain("estimated_time_minutes", "INTEGER", fmt.Sprintf("is %v: this server takes whole minutes only", m), m)
+			return c.err(0, Key{})
+		}
+		r.PartExternalID, r.CellName, r.wholeMinutes = "", "", true
+	}
+	return nil
+}
+
+// unifiedEntity reports whether the unified endpoint takes the entity at all.
+func (co *core) unifiedEntity(e Entity) bool {
+	switch e {
+	case EntityJobs, EntityParts, EntityResources:
+		return !marked(&co.shared.dialect, &co.shared.dialect.noUnified, e)
+	}
+	return false
+}
+
+// unifiable reports whether the unified endpoint writes every field that the
+// record gives. Partial means that it would overwrite fields of an existing row
+// that the record leaves out.
+func unifiable(r any) (ok, partial bool) {
+	switch r := r.(type) {
+	case *Job:
+		return len(r.Extra) == 0 && !r.Status.IsSet() &&
+			!r.Customer.IsNull() && !r.DueDate.IsNull() && !r.Priority.IsNull() && !r.Notes.IsNull() &&
+			!emptied(r.Customer) && !emptied(r.Notes), false
+	case *Part:
+		return len(r.Extra) == 0 && !r.Status.IsSet() &&
+				!r.Material.IsNull() && !r.Quantity.IsNull() && !r.Notes.IsNull() && !emptied(r.Material) && !emptied(r.Notes),
+			!r.Material.IsSet() || !r.Quantity.IsSet()
+	case *Resource:
+		return len(r.Extra) == 0 &&
+				!r.Description.IsNull() && !r.Identifier.IsNull() && !r.Location.IsNull() && !r.Status.IsNull() && !r.Active.IsNull() &&
+				!emptied(r.Description) && !emptied(r.Identifier) && !emptied(r.Location),
+			!r.Status.IsSet() || !r.Active.IsSet()
+	}
+	return false, false
+}
+
+// emptied reports an empty string, which the unified endpoint takes for one
+// that is left out.
+func emptied(o Opt[string]) bool { s, ok := o.Get(); return ok && s == "" }
+
+// provable reports whether an update of the record can only succeed once its
+// references are resolved and its columns known to exist: then the count of a
+// bulk answer tells enough.
+func provable(r any) bool {
+	small := func(o Opt[int]) bool { n, ok := o.Get(); return !ok || n >= math.MinInt32 && n <= math.MaxInt32 }
+	switch r := r.(type) {
+	case *Operation:
+		return len(r.Extra) == 0 && !r.Status.IsSet() && !r.Sequence.IsNull() && small(r.Sequence) && !r.EstimatedTimeMinutes.IsNull()
+	case *Cell:
+		return len(r.Extra) == 0 && !r.Sequence.IsNull() && small(r.Sequence)
+	}
+	return false
+}
+
+// WithOverwritingUpdates lets a record that leaves fields out be sent to a
+// server that fills them with defaults on an update (v0.1 does: a part's
+// material and quantity, an operation's sequence and time, a cell's color and
+// active, a resource's status), keeps what null should clear, and drops columns
+// it does not know. Without it such a record is refused locally there, naming
+// the fields.
+func WithOverwritingUpdates() BulkOption {
+	return bulkOption(func(c *config) error { c.overwrite = true; return nil })
+}
+
+// filling is whether a server fills what a record leaves out.
+type filling uint8
+
+const (
+	fillingUnknown filling = iota
+	fillingYes
+	fillingNo
+)
+
+// fills reports whether the server overwrites with defaults what an update
+// leaves out. Bulk answers do not tell, so the first record for which it
+// matters costs one read: only a server that fills lists its cells without
+// paging.
+func (co *core) fills(ctx context.Context, cfg *config) bool {
+	switch {
+	case co.cfg.release == ReleaseV01:
+		return true
+	case co.countsOnly():
+		return false
+	}
+	d := &co.shared.dialect
+	select {
+	case d.asking <- struct{}{}:
+		defer func() { <-d.asking }()
+	case <-ctx.Done():
+		return false // what follows is not sent either
+	}
+	if known := d.known(); known != fillingUnknown {
+		return known == fillingYes
+	}
+	var page struct {
+		Cells      []json.RawMessage `json:"cells"`
+		Pagination json.RawMessage   `json:"pagination"`
+	}
+	once := *cfg
+	once.retry.MaxAttempts = 1
+	cl := call{method: http.MethodGet, path: "/api-cells?limit=1", decode: func(body []byte) (*envelope, error) {
+		env, err := readEnvelope(body)
+		if err == nil && env.succeeded() {
+			err = env.decodeData(&page)
+		}
+		return &env, err
+	}}
+	out := co.do(ctx, &once, &cl)
+	switch {
+	case out.fate == fateAnswered && page.Cells != nil && page.Pagination == nil:
+		d.learn(fillingYes)
+	case out.attempts > 0:
+		d.learn(fillingNo)
+	}
+	return d.known() == fillingYes
+}
+
+func (d *dialect) known() filling {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.filling
+}
+
+// learn keeps the first that is learned.
+func (d *dialect) learn(f filling) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.filling == fillingUnknown {
+		d.filling = f
+	}
+}
+
+// knownToFill is fills without asking.
+func (co *core) knownToFill() bool {
+	if co.cfg.release == ReleaseV01 {
+		return true
+	}
+	return co.shared.dialect.known() == fillingYes
+}
+
+// sawSingle recognises a filling server by the answer to a single sync: it
+// sends the row and takes no request ids.
+func (d *dialect) sawSingle(out *result) {
+	if out.row == nil || out.header.Get("X-Request-Id") != "" {
+		return
+	}
+	d.learn(fillingYes)
+}
+
+// hazards complains of what a filling server would do to a record that
+// exists.
+func hazards(c *checker, r any) {
+	fills := func(name string, set bool) {
+		if !set {
+			c.complain(name, "OVERWRITTEN", "is left out, and this server overwrites it with a default on an update: give it, or say WithOverwritingUpdates", nil)
+		}
+	}
+	keeps := func(name string, null bool) {
+		if null {
+			c.complain(name, "NOT_CLEARED", "is null, and this server keeps the old value: clear it in the MES, or say WithOverwritingUpdates", nil)
+		}
+	}
+	drops := func(extra map[string]any) {
+		for _, name := range slices.Sorted(maps.Keys(extra)) {
+			if name != "metadata" {
+				c.complain("Extra["+name+"]", "DROPPED", "is a column that this server drops without a word: leave it out, or say WithOverwritingUpdates", nil)
+			}
+		}
+	}
+	switch r := r.(type) {
+	case *Job:
+		keeps("customer", r.Customer.IsNull())
+		keeps("due_date", r.DueDate.IsNull())
+		keeps("priority", r.Priority.IsNull())
+		keeps("notes", r.Notes.IsNull())
+		drops(r.Extra)
+	case *Part:
+		fills("material", r.Material.IsSet())
+		fills("quantity", r.Quantity.IsSet())
+		keeps("notes", r.Notes.IsNull())
+		drops(r.Extra)
+	case *Operation:
+		fills("sequence", r.Sequence.IsSet())
+		fills("estimated_time_minutes", r.EstimatedTimeMinutes.IsSet())
+		keeps("notes", r.Notes.IsNull())
+		drops(r.Extra)
+	case *Cell:
+		fills("color", r.Color.IsSet())
+		fills("active", r.Active.IsSet())
+		drops(r.Extra)
+	case *Resource:
+		fills("status", r.Status.IsSet())
+		keeps("description", r.Description.IsNull())
+		keeps("identifier", r.Identifier.IsNull())
+		keeps("location", r.Location.IsNull())
+		drops(r.Extra)
+	}
+}
+
+// statusSet reports a record whose work status a filling server's bulk would
+// pass over on an update; its single sync does not.
+func statusSet(r any) bool {
+	switch r := r.(type) {
+	case *Job:
+		return r.Status.IsSet()
+	case *Part:
+		return r.Status.IsSet()
+	case *Operation:
+		return r.Status.IsSet()
+	}
+	return false
+}
+
+// probe recognises the server by an empty bulk, which changes nothing. What it
+// can't tell the run itself will.
+func (co *core) probe(ctx context.Context, cfg *config, at endpoint) {
+	cl := call{method: http.MethodPost, path: at.bulkPath, body: []byte(`{"` + at.container + `":[]}`), bulk: true, repeatable: true,
+		decode: func(body []byte) (*envelope, error) {
+			a, err := readBulk(body)
+			if err == nil && a.succeeded() {
+				co.shared.dialect.sawBulk(a)
+			}
+			return &a.envelope, err
+		}}
+	_ = co.do(ctx, cfg, &cl)
+}
+
+// unsupportedUnified reports an answer of a server, or a gateway, that has no
+// unified endpoint.
+func unsupportedUnified(out *result) bool {
+	return out.status == http.StatusNotFound || out.status == http.StatusMethodNotAllowed || out.status == http.StatusNotImplemented
+}

@@ -1,0 +1,947 @@
+package eryxon
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/go-querystring/query"
+)
+
+const (
+	erpDiffPath   = "/api-erp-sync/diff"
+	erpSyncPath   = "/api-erp-sync/sync"
+	erpStatusPath = "/api-erp-sync/status"
+)
+
+// ERPService is the unified endpoint, /api-erp-sync, which takes jobs, parts
+// and resources in one request. It is not documented, and servers may lack it:
+// its calls then fail with [ErrUnsupported]. It knows no cells and no
+// operations.
+//
+// The services of the single entities are the usual way to sync. This one tells
+// what exists (Diff), is faster by far (Sync), and shows past imports (Status),
+// at the price of the traps that its methods name.
+//
+// All records of a request must have the same external source: the server
+// looks up every part's job under the first part's source, and its answers name
+// none. A request is sent as it is, in one piece; there is no limit of 1000.
+// Yet smaller ones are safer: the server puts all external ids into a URL of
+// its own, and where a gateway refuses a long one, rows that exist look as if
+// they did not. A few hundred records of an entity are safe.
+type ERPService struct{ co *core }
+
+// ERPRequest is what a request to the unified endpoint carries.
+//
+// Jobs are handled before parts, so parts may refer to jobs of the same
+// request. Parts nested in jobs and operations nested in parts would be dropped
+// without a word; local rules refuse records that hold any.
+type ERPRequest struct {
+	Jobs      []Job
+	Parts     []Part
+	Resources []Resource
+	Options   ERPOptions
+}
+
+// ERPOptions are passed on as they are. One that is unset is not sent, and the
+// server's default holds.
+type ERPOptions struct {
+	// SkipUnchanged, by default on, passes over records whose content was
+	// synced before, as the server's hash tells it. The hash does not follow
+	// changes made inside the MES: such a row still counts as unchanged.
+	SkipUnchanged Opt[bool]
+	// ContinueOnError is on record in requests; no effect of it was ever seen.
+	ContinueOnError Opt[bool]
+	// RecordHistory, by default on, makes an entry for Status.
+	RecordHistory Opt[bool]
+}
+
+func (o ERPOptions) append(b []byte) []byte {
+	if o == (ERPOptions{}) {
+		return b
+	}
+	b = append(appendKey(b, `"options":`), '{')
+	b = appendOpt(b, `"skip_unchanged":`, o.SkipUnchanged, appendBool)
+	b = appendOpt(b, `"continue_on_error":`, o.ContinueOnError, appendBool)
+	b = appendOpt(b, `"record_history":`, o.RecordHistory, appendBool)
+	return append(b, '}')
+}
+
+// ERPDiff tells what a sync would do: one difference for each record handed in,
+// in the order of the input.
+type ERPDiff struct {
+	Jobs      []ERPDifference
+	Parts     []ERPDifference
+	Resources []ERPDifference
+	Response  *Response // of the call; Attempts is 0 where nothing was sent
+}
+
+// ERPDifference is what a sync would do with one record.
+type ERPDifference struct {
+	Entity  Entity
+	Index   int // of the record in its list, from 0
+	Key     Key
+	Status  DiffStatus
+	ID      string   // the existing row's UUID, where the server told it
+	Changes []string // in the server's words, where it names any
+	Err     error    // why Status is DiffError or DiffUnknown, else nil
+}
+
+// ERPSyncResult is what became of a request: one outcome for each record handed
+// in, in the order of the input.
+type ERPSyncResult struct {
+	Jobs      []Outcome
+	Parts     []Outcome
+	Resources []Outcome
+	Counts    Counts    // of all of them
+	Response  *Response // of the call; Attempts is 0 where nothing was sent
+}
+
+// Err returns the [*PartialError] for the records that did not succeed, nil if
+// there are none.
+func (r *ERPSyncResult) Err() error {
+	var partial PartialError
+	entities := 0
+	for _, list := range [][]Outcome{r.Jobs, r.Parts, r.Resources} {
+		if len(list) > 0 {
+			entities++
+			partial.Entity = list[0].Entity
+		}
+		partial.Total += len(list)
+		for i := range list {
+			if e, ok := list[i].Err.(*RecordError); ok { //nolint:errorlint // Err is a RecordError itself by its definition
+				partial.Failures = append(partial.Failures, e)
+			}
+		}
+	}
+	if partial.Failed = len(partial.Failures); partial.Failed == 0 {
+		return nil
+	}
+	if entities > 1 {
+		partial.Entity = ""
+	}
+	return &partial
+}
+
+// Diff asks what [ERPService.Sync] would do (POST /api-erp-sync/diff) and
+// changes nothing. It is the call that turns the external ids of jobs and parts
+// into UUIDs, many at a time. The result is never nil. The error is that of the
+// call; what is wrong with a record is in its difference.
+//
+// It tells whether a row exists, not whether it is current: it compares the
+// hash of the record with that of the last sync, of which a change made inside
+// the MES knows nothing, and other ways to sync may have hashed the same content
+// differently. Of resources it may say [DiffCreate] though the row exists, where
+// the server's database lacks the column of that hash. A part that refers to a
+// job of the same request, which does not exist yet, is a [DiffError].
+func (s *ERPService) Diff(ctx context.Context, req ERPRequest, opts ...CallOption) (*ERPDiff, error) {
+	run, err := s.prepare(req, opts, false)
+	if err == nil && run.records() > 0 {
+		err = run.send(ctx, erpDiffPath)
+	}
+	diff := &ERPDiff{Response: run.out.response()}
+	for i, list := range []*[]ERPDifference{&diff.Jobs, &diff.Parts, &diff.Resources} {
+		*list = run.differences(&run.batches[i], err)
+	}
+	return diff, err
+}
+
+// Sync creates or updates all records of the request
+// (POST /api-erp-sync/sync). The result is never nil; the error is a
+// [*PartialError] if any record did not succeed, or tells why nothing could be
+// sent at all.
+//
+// Know what it does before it replaces a bulk sync:
+//
+//   - All new records of an entity are one insert: a bad one fails every other
+//     new one beside it, and the server gives each the same reason. Updates
+//     fare one by one.
+//   - It writes these columns and no others. Jobs: job_number, customer,
+//     due_date, priority, notes, metadata. Parts: job_id, part_number,
+//     material, quantity, notes, metadata. Resources: name, type, description,
+//     identifier, location, status, metadata, active. The server says "updated"
+//     of a record whose other fields it dropped; local rules therefore refuse
+//     other columns in Extra, and the Status of jobs and parts, which it writes
+//     on a create only.
+//   - What a record leaves out is overwritten on an update: a part's material
+//     with "Unknown" and quantity with 1, a resource's status with available
+//     and active with true.
+//   - Null and the empty string don't clear a column, they leave it as it is or
+//     put the default there. Local rules refuse both.
+//   - A part's job is looked up under the source of the request. With a job of
+//     another source, give its JobID.
+//   - Where the database lacks a column that the endpoint writes (priority of
+//     jobs, sync_hash of resources), all creates of that entity fail with
+//     [ErrMissingColumn], also where no record gives that field.
+//   - A key whose row was deleted in the MES fails, and so do all creates
+//     beside it, with [ErrConflict].
+func (s *ERPService) Sync(ctx context.Context, req ERPRequest, opts ...CallOption) (*ERPSyncResult, error) {
+	run, err := s.prepare(req, opts, true)
+	if err == nil && run.records() > 0 {
+		err = run.hold(ctx)
+		if err == nil {
+			defer s.co.shared.inFlight.release(run)
+			_ = run.send(ctx, erpSyncPath) // each record's outcome tells
+		}
+	}
+	result := &ERPSyncResult{Response: run.out.response()}
+	for i, list := range []*[]Outcome{&result.Jobs, &result.Parts, &result.Resources} {
+		*list = run.settle(&run.batches[i], err)
+		for j := range *list {
+			result.Counts.add((*list)[j].Status)
+		}
+	}
+	if err != nil {
+		return result, err
+	}
+	return result, result.Err()
+}
+
+// ERPStatusOptions choose the imports to show.
+type ERPStatusOptions struct {
+	Entity Entity `url:"entity_type,omitempty"` // empty: all
+	Source string `url:"source,omitempty"`      // the way it came, such as api_erp_sync; not the external source
+	Limit  int    `url:"limit,omitempty"`       // imports to show, 1 to 100; 0: the server's default
+}
+
+// ERPStatus is the history of imports. Servers add an entry for each entity of
+// a Sync; not all of them do so for bulk syncs.
+type ERPStatus struct {
+	Stats    ERPStats
+	History  []ERPImport // the latest first
+	Response *Response
+}
+
+// ERPStats sums up the imports that are shown.
+type ERPStats struct {
+	Syncs      int `json:"total_syncs"`
+	Successful int `json:"successful"`
+	Failed     int `json:"failed"`
+	Created    int `json:"total_created"`
+	Updated    int `json:"total_updated"`
+	Errors     int `json:"total_errors"` // records
+}
+
+// ERPImport is one entity's part of a past import. Columns of other releases,
+// and any whose type is not the expected one, are in Unknown.
+type ERPImport struct {
+	ID           string                     `json:"id"` // UUID
+	TenantID     string                     `json:"tenant_id"`
+	Entity       Entity                     `json:"entity_type"`
+	Source       Opt[string]                `json:"source"` // the way it came, such as api_erp_sync
+	Operation    Opt[string]                `json:"operation"`
+	Status       Opt[string]                `json:"status"` // such as completed or failed
+	TotalRecords Opt[int]                   `json:"total_records"`
+	Created      Opt[int]                   `json:"created_count"`
+	Updated      Opt[int]                   `json:"updated_count"`
+	Skipped      Opt[int]                   `json:"skipped_count"`
+	ErrorCount   Opt[int]                   `json:"error_count"`
+	Errors       []ERPImportError           `json:"errors"`
+	StartedAt    Opt[time.Time]             `json:"started_at"`
+	CompletedAt  Opt[time.Time]             `json:"completed_at"`
+	CreatedAt    Opt[time.Time]             `json:"created_at"`
+	Unknown      map[string]json.RawMessage `json:"-"`
+}
+
+// ERPImportError is a record that failed in a past import.
+type ERPImportError struct {
+	ExternalID string `json:"external_id"`
+	Action     string `json:"action"`
+	Error      string `json:"error"`
+}
+
+var (
+	importColumns = fieldTable[ERPImport]()
+	statsColumns  = fieldTable[ERPStats]()
+)
+
+func (r *ERPImport) columns() map[string]int              { return importColumns }
+func (r *ERPImport) unknown() *map[string]json.RawMessage { return &r.Unknown }
+
+// Status shows past imports (GET /api-erp-sync/status).
+func (s *ERPService) Status(ctx context.Context, options ERPStatusOptions, opts ...CallOption) (*ERPStatus, error) {
+	cfg, err := s.co.callConfig(opts)
+	if err != nil {
+		return nil, err
+	}
+	if options.Limit < 0 || options.Limit > 100 {
+		var rules checker
+		rules.complain("limit", "RANGE", fmt.Sprintf("is %d: want 1 to 100, or 0 for the server's default", options.Limit), options.Limit)
+		return nil, rules.err(0, Key{})
+	}
+	values, err := query.Values(options)
+	if err != nil {
+		return nil, err
+	}
+	path := erpStatusPath
+	if len(values) > 0 {
+		path += "?" + values.Encode()
+	}
+	var data struct {
+		Stats   json.RawMessage   `json:"stats"`
+		History []json.RawMessage `json:"history"`
+	}
+	cl := call{method: http.MethodGet, path: path, repeatable: true,
+		decode: func(body []byte) (*envelope, error) {
+			env, err := readEnvelope(body)
+			if err == nil && env.succeeded() {
+				err = env.decodeData(&data)
+			}
+			return &env, err
+		}}
+	out := s.co.do(ctx, &cfg, &cl)
+	if out.fate != fateAnswered {
+		return nil, s.co.unsupported("", out)
+	}
+	status := &ERPStatus{Response: out.response()}
+	_, _ = decodeFields(data.Stats, &status.Stats, statsColumns, true) // what can be read of it
+	for i, raw := range data.History {
+		entry := decodeRow[ERPImport](raw)
+		if entry == nil {
+			return nil, s.co.apiError(&cl, out, ErrBadAnswer, "", fmt.Sprintf("entry %d of the history is not an object", i), nil, nil)
+		}
+		status.History = append(status.History, *entry)
+	}
+	return status, nil
+}
+
+// erpRun is one request to the unified endpoint, and a keyHolder.
+type erpRun struct {
+	co      *core
+	cfg     config
+	batches [3]erpBatch
+	options ERPOptions
+	out     *result
+	answer  *erpAnswer
+	keys    map[entityKey]struct{}
+}
+
+// erpBatch is one entity's records of such a request. Of those that local rules
+// refuse the outcome is settled at once.
+type erpBatch struct {
+	entity   Entity
+	outcomes []Outcome
+	sent     []*sentRecord[any]
+	body     []byte
+}
+
+func (s *ERPService) prepare(req ERPRequest, opts []CallOption, writes bool) (*erpRun, error) {
+	cfg, err := s.co.callConfig(opts)
+	run := &erpRun{co: s.co, cfg: cfg, options: req.Options, out: &result{}, keys: make(map[entityKey]struct{})}
+	run.batches = [3]erpBatch{
+		gather(run, EntityJobs, req.Jobs, func(c *checker, j *Job) {
+			if len(j.Parts) > 0 {
+				c.complain("parts", "NESTED", "would be dropped without a word: put them into the request's own list", nil)
+			}
+			if writes {
+				c.kept("customer", j.Customer.state, j.Customer.value == "")
+				c.kept("due_date", j.DueDate.state, false)
+				c.kept("priority", j.Priority.state, false)
+				c.kept("notes", j.Notes.state, j.Notes.value == "")
+				c.untouched("status", j.Status.IsSet())
+				c.writable(j.Extra)
+			}
+		}),
+		gather(run, EntityParts, req.Parts, func(c *checker, p *Part) {
+			if len(p.Operations) > 0 {
+				c.complain("operations", "NESTED", "would be dropped without a word: sync them on their own", nil)
+			}
+			if writes {
+				c.kept("material", p.Material.state, p.Material.value == "")
+				c.kept("quantity", p.Quantity.state, false)
+				c.kept("notes", p.Notes.state, p.Notes.value == "")
+				c.untouched("status", p.Status.IsSet())
+				c.writable(p.Extra)
+			}
+		}),
+		gather(run, EntityResources, req.Resources, func(c *checker, r *Resource) {
+			if writes {
+				c.kept("description", r.Description.state, r.Description.value == "")
+				c.kept("identifier", r.Identifier.state, r.Identifier.value == "")
+				c.kept("location", r.Location.state, r.Location.value == "")
+				c.kept("status", r.Status.state, r.Status.value == "")
+				c.kept("active", r.Active.state, false)
+				c.writable(r.Extra)
+			}
+		}),
+	}
+	if err != nil {
+		return run, err
+	}
+	return run, run.oneSource()
+}
+
+// kept demands that a field is not asked to be cleared.
+func (c *checker) kept(field string, state optState, empty bool) {
+	switch {
+	case state == optNull:
+		c.complain(field, "NULL", "is null, which this endpoint does not clear: use the entity's own service", nil)
+	case state == optValue && empty:
+		c.complain(field, "EMPTY", "is empty, which this endpoint does not write: leave it unset or use the entity's own service", "")
+	}
+}
+
+// untouched demands that a field is left alone.
+func (c *checker) untouched(field string, set bool) {
+	if set {
+		c.complain(field, "COLUMN", "would be dropped without a word on an update: leave it unset or use the entity's own service", nil)
+	}
+}
+
+// writable demands that no column is given which would be dropped.
+func (c *checker) writable(extra map[string]any) {
+	for _, name := range slices.Sorted(maps.Keys(extra)) {
+		switch {
+		case name != "metadata":
+			c.complain("Extra["+name+"]", "COLUMN", "would be dropped without a word: use the entity's own service", nil)
+		case extra[name] == nil:
+			c.kept("Extra["+name+"]", optNull, false)
+		}
+	}
+}
+
+// gather applies the local rules to one entity's records and encodes the rest.
+func gather[R any, P recordPtr[R]](run *erpRun, entity Entity, records []R, rules func(*checker, P)) erpBatch {
+	b := erpBatch{entity: entity, outcomes: make([]Outcome, len(records))}
+	source := run.cfg.source
+	verdict := (&syncer[R, P, struct{}]{}).screen(records, source)
+	for i := range records {
+		r := P(&records[i])
+		o := &b.outcomes[i]
+		*o = Outcome{Entity: entity, Index: i, Key: r.recordKey(source), Status: StatusNotSent}
+		var c checker
+		checkRecord(&c, r, source)
+		rules(&c, r)
+		if verdict != nil {
+			v := verdict(i)
+			if v.err != nil {
+				v.err(&c)
+			}
+			if v.superseded && len(c.details) == 0 {
+				o.Status = StatusSuperseded
+				continue
+			}
+		}
+		err := c.err(i, o.Key)
+		start := len(b.body)
+		if err == nil {
+			if start > 0 {
+				b.body = append(b.body, ',')
+			}
+			b.body, err = r.appendJSON(b.body, source)
+		}
+		if err != nil {
+			b.body = b.body[:start]
+			o.Status, o.Record = StatusFailed, *r
+			_ = o.close(err) // the outcome keeps it
+			continue
+		}
+		b.sent = append(b.sent, &sentRecord[any]{record: *r, key: o.Key, index: i})
+		run.keys[entityKey{entity, o.Key}] = struct{}{}
+	}
+	return b
+}
+
+// oneSource demands that all records of the request have the same source.
+func (run *erpRun) oneSource() error {
+	first := ""
+	for i := range run.batches {
+		for _, s := range run.batches[i].sent {
+			first = cmpOr(first, s.key.Source)
+			if s.key.Source != first {
+				var c checker
+				c.complain("external_source", "ONE_SOURCE", fmt.Sprintf("is %q beside records of %q, and the server would confuse them: make one request for each source", s.key.Source, first), s.key.Source)
+				return c.err(s.index, s.key)
+			}
+		}
+	}
+	return nil
+}
+
+func (run *erpRun) records() int {
+	n := 0
+	for i := range run.batches {
+		n += len(run.batches[i].sent)
+	}
+	return n
+}
+
+// hold waits until no other request of the client holds one of the keys.
+func (run *erpRun) hold(ctx context.Context) error {
+	for wait := run.co.shared.inFlight.hold(run); wait != nil; wait = run.co.shared.inFlight.hold(run) {
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (run *erpRun) holds(k entityKey) bool {
+	_, ok := run.keys[k]
+	return ok
+}
+
+func (run *erpRun) each(yield func(entityKey) bool) {
+	for k := range run.keys {
+		if !yield(k) {
+			return
+		}
+	}
+}
+
+// send makes the request and returns its error.
+func (run *erpRun) send(ctx context.Context, path string) error {
+	body := []byte{'{'}
+	for i := range run.batches {
+		if b := &run.batches[i]; len(b.sent) > 0 {
+			body = append(appendKey(body, `"`+string(b.entity)+`":[`), b.body...)
+			body = append(body, ']')
+		}
+	}
+	body = append(run.options.append(body), '}')
+	n := run.records()
+	cl := call{method: http.MethodPost, path: path, body: body, records: n, bulk: path == erpSyncPath, split: n > 1, repeatable: true,
+		decode: func(body []byte) (*envelope, error) {
+			var err error
+			run.answer, err = readERP(body, run.co.redact)
+			return &run.answer.envelope, err
+		}}
+	run.out = run.co.do(ctx, &run.cfg, &cl)
+	if run.out.fate != fateAnswered {
+		run.out.err = run.co.unsupported("", run.out)
+	}
+	return run.out.err
+}
+
+// differences are what the answer says of a batch; err is why there is none.
+func (run *erpRun) differences(b *erpBatch, err error) []ERPDifference {
+	if len(b.outcomes) == 0 {
+		return nil
+	}
+	diffs := make([]ERPDifference, len(b.outcomes))
+	for i := range b.outcomes {
+		o := &b.outcomes[i]
+		diffs[i] = ERPDifference{Entity: o.Entity, Index: i, Key: o.Key, Err: o.Err}
+		if o.Status == StatusFailed {
+			diffs[i].Status = DiffError
+		}
+	}
+	want := make([]Key, len(b.sent))
+	for i, s := range b.sent {
+		want[i] = s.key
+		diffs[s.index].Err = err
+	}
+	places := make(map[Key]int, len(want))
+	if err == nil && len(want) > 0 {
+		for i, r := range matchDiff(want, run.answer.entity(b.entity)) {
+			d := &diffs[b.sent[i].index]
+			places[d.Key] = d.Index
+			d.Status, d.ID, d.Changes = r.status, r.id, r.changes
+			switch r.status {
+			case DiffUnknown:
+				d.Err = run.co.apiError(&call{method: http.MethodPost, path: erpDiffPath}, run.out, ErrBadAnswer, "", fmt.Sprintf("%s %s: %s", b.entity.singular(), d.Key, r.doubt), nil, nil)
+			case DiffError:
+				o := Outcome{Entity: d.Entity, Index: d.Index, Key: d.Key, Status: StatusFailed, RequestID: run.out.requestID}
+				o.fail(recordError(&finding{status: StatusFailed, message: r.message}, false, run.co.redact))
+				d.Err = o.Err
+			}
+		}
+	}
+	// What stands there twice was asked for once.
+	for i := range b.outcomes {
+		if d := &diffs[i]; b.outcomes[i].Status == StatusSuperseded {
+			d.Err = err
+			if at, ok := places[d.Key]; ok {
+				*d = diffs[at]
+				d.Index = i
+			}
+		}
+	}
+	return diffs
+}
+
+// settle gives every record of a batch its outcome; err is why nothing was
+// sent.
+func (run *erpRun) settle(b *erpBatch, err error) []Outcome {
+	if len(b.sent) == 0 {
+		return b.outcomes
+	}
+	if err != nil || run.out.fate != fateAnswered {
+		status := StatusNotSent
+		if err == nil {
+			status, err = statusOf(run.out.fate), run.out.err
+			if status == StatusFailed && errors.Is(err, ErrUnsupported) {
+				status = StatusNotSent // nobody has read it
+			}
+		}
+		for _, s := range b.sent {
+			o := run.outcome(b, s, status)
+			o.Record = s.record
+			_ = o.close(err) // the outcome keeps it
+		}
+		return b.outcomes
+	}
+	answer := run.answer.entity(b.entity)
+	found := reconcile(b.sent, &answer.bulkAnswer, run.out.ambiguous)
+	skipped := 0
+	same := make(map[string]int) // records by the reason that they failed for
+	for i := range found {
+		switch found[i].status {
+		case StatusUnchanged:
+			skipped++
+		case StatusFailed:
+			same[found[i].message]++
+		}
+	}
+	for i, s := range b.sent {
+		f := &found[i]
+		if f.status == StatusUnchanged && answer.skipped >= 0 && answer.skipped != skipped && !run.out.ambiguous {
+			f.status, f.doubtful = StatusUnknown, "the answer's counts contradict its list of results"
+		}
+		o := run.outcome(b, s, f.status)
+		o.ID = f.id
+		e := recordError(f, false, run.co.redact)
+		if e == nil {
+			continue
+		}
+		if n := same[f.message]; f.status == StatusFailed && n > 1 && !reNoParent.MatchString(f.message) {
+			e.Message += fmt.Sprintf(" (said of %d records: the server fails all new ones together, so this one may be innocent)", n)
+			var invalid *ValidationError
+			if errors.As(e.cause, &invalid) {
+				invalid.Message = e.Message
+			}
+		}
+		o.Record = s.record
+		o.fail(e)
+	}
+	return b.outcomes
+}
+
+func (run *erpRun) outcome(b *erpBatch, s *sentRecord[any], status Status) *Outcome {
+	o := &b.outcomes[s.index]
+	o.Status, o.RequestID, o.Attempts = status, run.out.requestID, run.out.attempts
+	return o
+}
+
+// Bounds of one question about keys. The server puts all external ids of a
+// request into a URL of its own; where a gateway cuts that short, rows that
+// exist look as if they did not.
+const (
+	maxDiffKeys = 500
+	maxDiffURL  = 6000 // bytes that the external ids take in it
+)
+
+// DiffStatus is what the server says a sync would do with a record.
+type DiffStatus string
+
+// What a diff says of a record.
+const (
+	DiffUnknown   DiffStatus = ""          // the answer tells nothing that can be trusted
+	DiffCreate    DiffStatus = "create"    // there is no row of that key
+	DiffUpdate    DiffStatus = "update"    // there is a row
+	DiffUnchanged DiffStatus = "unchanged" // there is a row, and it was synced with this content
+	DiffError     DiffStatus = "error"     // the record would fail
+)
+
+// diffRecord is what a diff says of one record.
+type diffRecord struct {
+	status  DiffStatus
+	id      string // of the row that exists, where it was told
+	changes []string
+	message string // the server's, of an error
+	doubt   string // why the status is unknown
+}
+
+// exists reports that a row of the key is known to exist.
+func (r *diffRecord) exists() bool { return r.status == DiffUpdate || r.status == DiffUnchanged }
+
+// diffKeys asks which of the keys have a row, without changing anything. Every
+// key of the input is in the map; one that the answer omits, repeats or
+// contradicts is DiffUnknown there. The keys' sources may differ: each request
+// has one. The result is the last request's, with the attempts and waits of all
+// of them; it is nil where there was none to make. On an error the map holds
+// what was learned before it.
+//
+// Two things it can't tell. Of resources, "create" proves nothing: a database
+// whose table lacks a column that the question itself uses says it of all. And
+// the content is not compared, so "update" and "unchanged" mean the same.
+func (co *core) diffKeys(ctx context.Context, cfg *config, entity Entity, keys []Key) (map[Key]diffRecord, *result, error) {
+	found := make(map[Key]diffRecord, len(keys))
+	var bySource map[string][]string
+	var sources []string
+	for _, k := range keys {
+		if _, ok := found[k]; ok {
+			continue
+		}
+		found[k] = diffRecord{doubt: "nothing was asked about it"}
+		if bySource == nil {
+			bySource = make(map[string][]string, 1)
+		}
+		if _, ok := bySource[k.Source]; !ok {
+			sources = append(sources, k.Source)
+		}
+		bySource[k.Source] = append(bySource[k.Source], k.ExternalID)
+	}
+	var total *result
+	for _, source := range sources {
+		for ids := bySource[source]; len(ids) > 0; {
+			n := diffable(ids)
+			answers, out := co.diffSome(ctx, cfg, entity, source, ids[:n])
+			if total != nil {
+				out.attempts += total.attempts
+				out.waited += total.waited
+			}
+			total = out
+			if out.err != nil {
+				return found, total, out.err
+			}
+			for i, id := range ids[:n] {
+				found[Key{Source: source, ExternalID: id}] = answers[i]
+			}
+			ids = ids[n:]
+		}
+	}
+	return found, total, nil
+}
+
+// diffable is how many of the external ids one request may ask about.
+func diffable(ids []string) int {
+	room := maxDiffURL
+	for i, id := range ids[:min(len(ids), maxDiffKeys)] {
+		room -= len(`%2C`)
+		for _, c := range []byte(id) {
+			room--
+			if c < '0' || c > 'z' || c > '9' && c < 'A' || c > 'Z' && c < 'a' {
+				room -= 2
+			}
+		}
+		if room < 0 && i > 0 {
+			return i
+		}
+	}
+	return min(len(ids), maxDiffKeys)
+}
+
+func (co *core) diffSome(ctx context.Context, cfg *config, entity Entity, source string, ids []string) ([]diffRecord, *result) {
+	body := append(append([]byte(`{"`), entity...), `":[`...)
+	want := make([]Key, len(ids))
+	for i, id := range ids {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		want[i] = Key{Source: source, ExternalID: id}
+		body = appendProbe(body, entity, want[i])
+	}
+	body = append(body, "]}"...)
+	var answer *erpAnswer
+	cl := call{method: http.MethodPost, path: erpDiffPath, body: body, records: len(ids), repeatable: true,
+		decode: func(body []byte) (*envelope, error) {
+			var err error
+			answer, err = readERP(body, co.redact)
+			return &answer.envelope, err
+		}}
+	out := co.do(ctx, cfg, &cl)
+	if out.fate != fateAnswered {
+		return nil, out
+	}
+	return matchDiff(want, answer.entity(entity)), out
+}
+
+// appendProbe appends the least record that the server will look up.
+func appendProbe(b []byte, entity Entity, key Key) []byte {
+	b = append(b, '{')
+	b = appendText(b, `"external_id":`, key.ExternalID)
+	b = appendText(b, `"external_source":`, key.Source)
+	switch entity {
+	case EntityJobs:
+		b = appendText(b, `"job_number":`, "-")
+	case EntityParts:
+		b = appendText(b, `"part_number":`, "-")
+		b = appendText(b, `"job_id":`, "-")
+	default:
+		b = appendText(b, `"name":`, "-")
+		b = appendText(b, `"type":`, "-")
+	}
+	return append(b, '}')
+}
+
+// matchDiff holds what an answer says against the keys that were asked about,
+// which hold no external id twice.
+func matchDiff(want []Key, answer *erpEntity) []diffRecord {
+	found := make([]diffRecord, len(want))
+	places := make(map[string]int, len(want))
+	for i, k := range want {
+		places[k.ExternalID] = i
+		found[i].doubt = "the answer does not mention it"
+	}
+	seen := make([]bool, len(want))
+	for _, e := range answer.diffs {
+		i, ok := places[e.externalID]
+		if !ok {
+			continue
+		}
+		r := &found[i]
+		switch {
+		case seen[i]:
+			*r = diffRecord{doubt: "the answer speaks of it more than once"}
+			continue
+		case e.source != "" && e.source != want[i].Source:
+			*r = diffRecord{doubt: "the answer gives it another source"}
+		case e.status == DiffCreate && e.id != "":
+			*r = diffRecord{doubt: "the answer says that there is no row, and gives the row's id"}
+		case e.status != DiffError && e.message != "":
+			*r = diffRecord{doubt: fmt.Sprintf("the answer says %.40q and gives an error", string(e.status))}
+		case e.status == DiffCreate, e.status == DiffUpdate, e.status == DiffUnchanged, e.status == DiffError:
+			*r = e.diffRecord
+		default:
+			*r = diffRecord{doubt: fmt.Sprintf("the answer's status is %.40q", string(e.status))}
+		}
+		seen[i] = true
+	}
+	return found
+}
+
+// erpAnswer is an answer of the unified endpoint: to a diff or to a sync.
+type erpAnswer struct {
+	envelope
+	entities map[Entity]*erpEntity
+	redact   func([]byte) []byte
+}
+
+// erpEntity is what it says of one entity's records.
+type erpEntity struct {
+	bulkAnswer // of a sync
+	skipped    int
+	diffs      []diffEntry // of a diff
+}
+
+// diffEntry is what a diff says of one record.
+type diffEntry struct {
+	diffRecord
+	externalID string
+	source     string
+}
+
+// entity returns what the answer says of the entity, which may be nothing.
+func (a *erpAnswer) entity(e Entity) *erpEntity {
+	if found := a.entities[e]; found != nil {
+		return found
+	}
+	none := newERPEntity()
+	none.listed = true // an empty list, which mentions nobody
+	return none
+}
+
+func newERPEntity() *erpEntity {
+	return &erpEntity{bulkAnswer: bulkAnswer{total: -1, created: -1, updated: -1, failed: -1}, skipped: -1}
+}
+
+// readERP reads such an answer leniently: what is odd in one entry spoils that
+// entry alone. The answer is never nil.
+func readERP(body []byte, redact func([]byte) []byte) (*erpAnswer, error) {
+	a := &erpAnswer{entities: make(map[Entity]*erpEntity, 3), redact: redact}
+	d := answerReader{
+		body: body,
+		dec: jsontext.NewDecoder(bytes.NewBuffer(body),
+			jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)),
+	}
+	told := false
+	d.object(func(name string) {
+		switch name {
+		case "success":
+			if raw := d.value(); string(raw) == "true" || string(raw) == "false" {
+				success := string(raw) == "true"
+				a.success = &success
+			}
+		case "error":
+			a.readError(d.value())
+		case "data":
+			d.object(func(name string) {
+				if name != "entities" {
+					d.value()
+					return
+				}
+				told = d.dec.PeekKind() == '{'
+				d.object(func(name string) { a.readEntity(&d, name) })
+			})
+		default:
+			d.value()
+		}
+	})
+	if d.err == nil {
+		if _, err := d.dec.ReadToken(); !errors.Is(err, io.EOF) {
+			d.err = errors.New("more than one JSON value")
+		}
+	}
+	switch {
+	case d.err != nil:
+		return a, d.err
+	case a.succeeded() && !told:
+		return a, errors.New("a success without data.entities")
+	}
+	return a, nil
+}
+
+func (a *erpAnswer) readEntity(d *answerReader, name string) {
+	e := newERPEntity()
+	d.object(func(name string) {
+		switch name {
+		case "skipped":
+			e.skipped = d.count()
+		case "records":
+			d.array(func() { e.diffs = append(e.diffs, a.readDiff(d)) })
+		default:
+			e.readData(d, name)
+		}
+	})
+	e.strike(a.redact)
+	a.entities[Entity(name)] = e
+}
+
+func (a *erpAnswer) readDiff(d *answerReader) diffEntry {
+	text := func() string { return string(a.redact(d.text())) }
+	var e diffEntry
+	d.object(func(name string) {
+		switch name {
+		case "external_id":
+			e.externalID = string(d.text())
+		case "external_source":
+			e.source = string(d.text())
+		case "status":
+			e.status = DiffStatus(text())
+		case "existing_id":
+			e.id = string(d.text())
+		case "error":
+			e.message = text()
+		case "changes":
+			if d.dec.PeekKind() != '[' {
+				if raw := d.value(); string(raw) != "null" {
+					e.changes = []string{string(a.redact(bytes.Clone(raw)))}
+				}
+				return
+			}
+			d.array(func() {
+				raw := []byte(nil)
+				if d.dec.PeekKind() == '"' {
+					raw = d.text()
+				} else {
+					raw = bytes.Clone(d.value())
+				}
+				e.changes = append(e.changes, string(a.redact(raw)))
+			})
+		default:
+			d.value()
+		}
+	})
+	return e
+}

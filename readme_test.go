@@ -1,0 +1,120 @@
+package eryxon_test
+
+import (
+	"go/ast"
+	"go/doc/comment"
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eryxon/eryxon-go"
+)
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	require.NoError(t, err)
+	return string(b)
+}
+
+// flat is a text without its indentation.
+func flat(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	for i, line := range lines {
+		lines[i] = strings.TrimSpace(line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// fenced returns the README's code blocks of a language.
+func fenced(t *testing.T, language string) []string {
+	t.Helper()
+	var blocks []string
+	for _, m := range regexp.MustCompile("(?ms)^ *```"+language+"\n(.*?)^ *```$").FindAllStringSubmatch(read(t, "README.md"), -1) {
+		blocks = append(blocks, m[1])
+	}
+	return blocks
+}
+
+// TestReadmeCompiles holds each piece of Go in the README against
+// example_test.go, which compiles and runs; whole programs are built.
+func TestReadmeCompiles(t *testing.T) {
+	examples := flat(read(t, "example_test.go"))
+	blocks := fenced(t, "go")
+	require.NotEmpty(t, blocks)
+	for _, block := range blocks {
+		if !strings.HasPrefix(flat(block), "package ") {
+			if !strings.Contains(examples, flat(block)) {
+				t.Errorf("a snippet of README.md is not in example_test.go:\n%s", block)
+			}
+			continue
+		}
+		program := filepath.Join(t.TempDir(), "main.go")
+		require.NoError(t, os.WriteFile(program, []byte(block), 0o600))
+		out, err := exec.CommandContext(t.Context(), "go", "build", "-o", os.DevNull, program).CombinedOutput()
+		assert.NoError(t, err, "%s", out)
+	}
+}
+
+// TestOverviewCompiles does the same for the code in the package overview.
+func TestOverviewCompiles(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "doc.go", nil, parser.ParseComments)
+	require.NoError(t, err)
+	examples := flat(read(t, "example_test.go"))
+	found := 0
+	for _, block := range new(comment.Parser).Parse(file.Doc.Text()).Content {
+		if code, ok := block.(*comment.Code); ok && strings.Contains(code.Text, ":=") {
+			found++
+			if !strings.Contains(examples, flat(code.Text)) {
+				t.Errorf("a snippet of doc.go is not in example_test.go:\n%s", code.Text)
+			}
+		}
+	}
+	assert.Positive(t, found)
+}
+
+// TestReadmeIsComplete demands that the README names every kind of error and
+// every status, and that its links lead somewhere.
+func TestReadmeIsComplete(t *testing.T) {
+	readme := read(t, "README.md")
+	file, err := parser.ParseFile(token.NewFileSet(), "errors.go", nil, 0)
+	require.NoError(t, err)
+	kinds := 0
+	for _, decl := range file.Decls {
+		group, ok := decl.(*ast.GenDecl)
+		if !ok || group.Tok != token.VAR {
+			continue
+		}
+		for _, spec := range group.Specs {
+			if value, ok := spec.(*ast.ValueSpec); ok && strings.HasPrefix(value.Names[0].Name, "Err") {
+				kinds++
+				if !strings.Contains(readme, "`"+value.Names[0].Name+"`") {
+					t.Errorf("README.md does not tell of %s", value.Names[0].Name)
+				}
+			}
+		}
+	}
+	assert.Greater(t, kinds, 10)
+	for s := eryxon.Status(0); !strings.HasPrefix(s.String(), "Status("); s++ {
+		if !strings.Contains(readme, "`"+s.String()+"`") {
+			t.Errorf("README.md does not tell of the status %s", s)
+		}
+	}
+	for _, link := range regexp.MustCompile(`\]\(([^)#]+)\)`).FindAllStringSubmatch(readme, -1) {
+		assert.FileExists(t, link[1])
+	}
+	for _, link := range regexp.MustCompile(`\]\(#([^)]+)\)`).FindAllStringSubmatch(readme, -1) {
+		heading := regexp.MustCompile(`(?mi)^#+ ` + strings.ReplaceAll(link[1], "-", " ") + `$`)
+		if !heading.MatchString(readme) {
+			t.Errorf("README.md has no heading for #%s", link[1])
+		}
+	}
+}

@@ -1,0 +1,470 @@
+package eryxon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/google/go-querystring/query"
+)
+
+// ListOptions is what all lists have in common.
+type ListOptions struct {
+	Search string    `url:"search,omitempty"` // part of a number or name, whatever the case
+	Sort   string    `url:"sort,omitempty"`   // a column such as created_at; servers pass over one they don't know
+	Order  SortOrder `url:"order,omitempty"`
+	// PageSize is the number of rows to ask for in one request, at most and by
+	// default 1000. Every page costs a request of the quota.
+	PageSize int `url:"-"`
+}
+
+// SortOrder is the direction of a list.
+type SortOrder string
+
+// The directions. Without one, each list has its own.
+const (
+	Ascending  SortOrder = "asc"
+	Descending SortOrder = "desc"
+)
+
+// EncodeValues puts a value into a URL's query and leaves an unset Opt out, as
+// github.com/google/go-querystring asks for it. A query can't hold null.
+func (o Opt[T]) EncodeValues(name string, v *url.Values) error {
+	switch o.state {
+	case optNull:
+		return fmt.Errorf("eryxon: %s: a query can't hold null: leave it unset", name)
+	case optValue:
+		v.Set(name, fmt.Sprint(o.value))
+	}
+	return nil
+}
+
+// rowIdentity is what tells rows apart. External id and source are unset where
+// the row does not show them.
+type rowIdentity struct {
+	id             string
+	source, extern Opt[string]
+	deleted        bool
+}
+
+// shown reports whether the row tells its key.
+func (i rowIdentity) shown() bool { return i.source.IsSet() && i.extern.IsSet() }
+
+// is reports whether the row is the one of that key.
+func (i rowIdentity) is(key Key) bool {
+	return i.source == Some(key.Source) && i.extern == Some(key.ExternalID)
+}
+
+func (r *JobRow) identity() rowIdentity {
+	return rowIdentity{r.ID, r.ExternalSource, r.ExternalID, r.DeletedAt.state == optValue}
+}
+
+func (r *PartRow) identity() rowIdentity {
+	return rowIdentity{r.ID, r.ExternalSource, r.ExternalID, r.DeletedAt.state == optValue}
+}
+
+func (r *OperationRow) identity() rowIdentity {
+	return rowIdentity{r.ID, r.ExternalSource, r.ExternalID, r.DeletedAt.state == optValue}
+}
+
+func (r *CellRow) identity() rowIdentity {
+	return rowIdentity{r.ID, r.ExternalSource, r.ExternalID, r.DeletedAt.state == optValue}
+}
+
+func (r *ResourceRow) identity() rowIdentity {
+	return rowIdentity{r.ID, r.ExternalSource, r.ExternalID, r.DeletedAt.state == optValue}
+}
+
+func identityOf[Row any](row *Row) rowIdentity {
+	if r, ok := any(row).(interface{ identity() rowIdentity }); ok {
+		return r.identity()
+	}
+	return rowIdentity{}
+}
+
+func (s *syncer[R, P, Row]) listPath() string { return "/api-" + string(s.at.entity) }
+
+// list reads all pages of a list.
+func (s *syncer[R, P, Row]) list(ctx context.Context, filters any, pageSize int, opts []CallOption) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		fail := func(err error) {
+			var none Row
+			yield(none, err)
+		}
+		cfg, err := s.co.callConfig(opts)
+		if err != nil {
+			fail(err)
+			return
+		}
+		values, err := query.Values(filters)
+		if err != nil {
+			fail(err)
+			return
+		}
+		if pageSize == 0 {
+			pageSize = maxRecords
+		}
+		limit, offset := min(max(pageSize, 1), maxRecords), 0
+		seen := make(map[string]struct{})
+		for {
+			values.Set("limit", strconv.Itoa(limit))
+			values.Set("offset", strconv.Itoa(offset))
+			p, err := s.page(ctx, &cfg, s.listPath()+"?"+values.Encode(), offset)
+			if err != nil {
+				fail(err)
+				return
+			}
+			fresh := 0
+			for i, raw := range p.rows {
+				row := decodeRow[Row](raw)
+				if row == nil {
+					fail(p.bad(fmt.Sprintf("row %d of the page at offset %d is not an object", i, offset)))
+					return
+				}
+				// Rows that were added meanwhile push others to the next page.
+				id := cmpOr(identityOf(row).id, string(raw))
+				if _, ok := seen[id]; ok {
+					continue
+				}
+				seen[id] = struct{}{}
+				fresh++
+				if !yield(*row, nil) {
+					return
+				}
+			}
+			if len(p.rows) > 0 && fresh == 0 {
+				if p.silent() && len(p.rows) != limit {
+					return // the first page was all there is
+				}
+				fail(p.bad(fmt.Sprintf("the page at offset %d repeats rows that were read already: the server seems to ignore the offset, so the rest can't be read", offset)))
+				return
+			}
+			offset += len(p.rows)
+			if p.last(limit, offset) {
+				return
+			}
+			if p.silent() {
+				// All rows, or a page that is full? A server that pays no
+				// attention to the limit shows it when the limit changes.
+				if limit--; limit == 0 {
+					limit = 2
+				}
+			}
+		}
+	}
+}
+
+// page is one answer to a list.
+type page struct {
+	envelope
+	rows []json.RawMessage
+	// What the answer tells of the paging, -1 where it does not.
+	total, limit, offset int
+	more                 *bool
+
+	bad func(message string) error // an answer that can't be trusted
+}
+
+// silent reports an answer that tells nothing of paging.
+func (p *page) silent() bool { return p.total < 0 && p.limit < 0 && p.offset < 0 && p.more == nil }
+
+// last reports whether nothing follows a page that was asked for with limit
+// and takes the number of rows read to next.
+func (p *page) last(limit, next int) bool {
+	switch {
+	case len(p.rows) == 0:
+		return true
+	case p.total >= 0:
+		return next >= p.total
+	case p.more != nil:
+		return !*p.more
+	case p.limit > 0:
+		return len(p.rows) < min(limit, p.limit)
+	}
+	return len(p.rows) != limit // more than asked for: the server does not page
+}
+
+// reNoRange is what a server says of an offset beyond the end.
+var reNoRange = regexp.MustCompile(`(?i)range not satisfiable`)
+
+// page makes one request of a list.
+func (s *syncer[R, P, Row]) page(ctx context.Context, cfg *config, path string, offset int) (*page, error) {
+	var p *page
+	cl := call{method: http.MethodGet, path: path, repeatable: true,
+		decode: func(body []byte) (*envelope, error) {
+			var err error
+			p, err = readPage(body, s.at)
+			return &p.envelope, err
+		}}
+	out := s.co.do(ctx, cfg, &cl)
+	if out.fate != fateAnswered {
+		if offset > 0 && out.own && reNoRange.MatchString(messageOf(out.err)) {
+			return newPage(), nil // rows were deleted while the list was read
+		}
+		return nil, s.co.unsupported(s.at.entity, out)
+	}
+	p.bad = func(message string) error { return s.co.apiError(&cl, out, ErrBadAnswer, "", message, nil, nil) }
+	switch {
+	case p.offset >= 0 && p.offset != offset:
+		return nil, p.bad(fmt.Sprintf("asked for the page at offset %d and got that at %d: the server seems to ignore the offset, so the rest can't be read", offset, p.offset))
+	case offset == 0 && p.total > 0 && len(p.rows) == 0:
+		return nil, p.bad(fmt.Sprintf("the answer speaks of %s and lists none", counted(p.total, "row")))
+	}
+	return p, nil
+}
+
+func newPage() *page { return &page{total: -1, limit: -1, offset: -1} }
+
+// readPage reads a list in any of the shapes seen: rows as the data itself, or
+// in it under the entity's name; the paging beside them, beside the data, or
+// nowhere. The page is never nil.
+func readPage(body []byte, at endpoint) (*page, error) {
+	p := newPage()
+	var err error
+	if p.envelope, err = readEnvelope(body); err != nil || !p.succeeded() {
+		return p, err
+	}
+	if p.data == nil {
+		return p, errors.New("a success without data")
+	}
+	var top, meta, data map[string]json.RawMessage
+	_ = json.Unmarshal(body, &top)         // it has been read once
+	_ = json.Unmarshal(top["meta"], &meta) // where there is one
+	p.readPaging(top["pagination"])
+	p.readPaging(meta["pagination"])
+	if json.Unmarshal(p.data, &p.rows) == nil {
+		return p, nil
+	}
+	if err := p.decodeData(&data); err != nil {
+		return p, errors.New("data is neither a list nor an object")
+	}
+	p.readPaging(data["pagination"])
+	for _, name := range []string{at.container, "items", "data", "results", "rows"} {
+		if raw, ok := data[name]; ok && json.Unmarshal(raw, &p.rows) == nil && string(raw) != "null" {
+			return p, nil
+		}
+	}
+	return p, fmt.Errorf("data holds no list of %s", at.container)
+}
+
+func (p *page) readPaging(raw json.RawMessage) {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(raw, &members) != nil {
+		return
+	}
+	for name, target := range map[string]*int{"total": &p.total, "limit": &p.limit, "offset": &p.offset} {
+		var text looseText
+		if json.Unmarshal(members[name], &text) != nil {
+			continue
+		}
+		if n, ok := parseCount(string(text)); ok {
+			*target = n
+		}
+	}
+	var more bool
+	if json.Unmarshal(members["has_more"], &more) == nil && string(members["has_more"]) != "null" {
+		p.more = &more
+	}
+}
+
+var (
+	reNoCall      = regexp.MustCompile(`(?i)\bendpoint\b|\broute\b|\bmethod not allowed\b|\bfunction was not found\b`)
+	reBrokenQuery = regexp.MustCompile(`(?i)\bcolumn \S+ does not exist\b|in the schema cache\b`)
+)
+
+// unsupported turns the error of a read into one that says that the server
+// can't do it, where that is what it means, so that nobody takes it for
+// an answer about the row.
+func (co *core) unsupported(entity Entity, out *result) error {
+	var api *APIError
+	if !errors.As(out.err, &api) {
+		return out.err
+	}
+	why := ""
+	switch {
+	case out.status == http.StatusInternalServerError && out.own && (entity == EntityOperations || reBrokenQuery.MatchString(api.Message)):
+		why = "the server's own query for " + cmpOr(string(entity), "this") + " fails"
+	case out.status == http.StatusNotFound || out.status == http.StatusMethodNotAllowed || out.status == http.StatusNotImplemented:
+		why = "the server has no such call, or the base URL is not the API's"
+	default:
+		return out.err
+	}
+	told := *api
+	told.kind = ErrUnsupported
+	told.Message = why + ": " + api.Message
+	return &told
+}
+
+// get reads one row by its UUID.
+func (s *syncer[R, P, Row]) get(ctx context.Context, id string, opts []CallOption) (*Row, error) {
+	cfg, err := s.co.callConfig(opts)
+	if err != nil {
+		return nil, err
+	}
+	if !isUUID(id) {
+		var rules checker
+		rules.complain("id", "UUID", fmt.Sprintf("is %.60q: want the row's UUID, such as 550e8400-e29b-41d4-a716-446655440000; Find takes external ids", id), id)
+		return nil, rules.err(0, Key{})
+	}
+	return s.fetch(ctx, &cfg, id)
+}
+
+func (s *syncer[R, P, Row]) fetch(ctx context.Context, cfg *config, id string) (*Row, error) {
+	var env envelope
+	cl := call{method: http.MethodGet, path: s.listPath() + "?id=" + url.QueryEscape(id), repeatable: true,
+		decode: func(body []byte) (*envelope, error) {
+			var err error
+			if env, err = readEnvelope(body); err == nil && env.succeeded() && env.data == nil {
+				err = errors.New("a success without data")
+			}
+			return &env, err
+		}}
+	out := s.co.do(ctx, cfg, &cl)
+	if out.fate != fateAnswered {
+		var api *APIError
+		if out.kind == ErrNotFound && out.own && errors.As(out.err, &api) && !reNoCall.MatchString(api.Message) {
+			gone := *api
+			gone.kind, gone.cause = nil, ErrNotFound // without advice about the base URL
+			return nil, &gone
+		}
+		return nil, s.co.unsupported(s.at.entity, out)
+	}
+	candidates := s.candidates(env.data)
+	for _, raw := range candidates {
+		if row := decodeRow[Row](raw); row != nil && strings.EqualFold(identityOf(row).id, id) {
+			return row, nil
+		}
+	}
+	if candidates != nil && len(candidates) == 0 {
+		return nil, s.co.apiError(&cl, out, nil, "", "the list is empty", ErrNotFound, nil)
+	}
+	return nil, s.co.apiError(&cl, out, ErrBadAnswer, "", "the answer holds no row of that id", nil, nil)
+}
+
+// candidates are the rows that the answer to a read by id may hold; nil where
+// it holds nothing like a row.
+func (s *syncer[R, P, Row]) candidates(data json.RawMessage) []json.RawMessage {
+	var list []json.RawMessage
+	if json.Unmarshal(data, &list) == nil {
+		return list
+	}
+	var members map[string]json.RawMessage
+	if json.Unmarshal(data, &members) != nil {
+		return nil
+	}
+	if raw, ok := members[s.at.row]; ok && members["id"] == nil {
+		return []json.RawMessage{raw}
+	}
+	if raw, ok := members[s.at.container]; ok && members["id"] == nil && json.Unmarshal(raw, &list) == nil {
+		return list
+	}
+	return []json.RawMessage{data}
+}
+
+// find reads one row by its key, where the server can tell which one it is.
+func (s *syncer[R, P, Row]) find(ctx context.Context, key Key, opts []CallOption) (*Row, error) {
+	cfg, err := s.co.callConfig(opts)
+	if err != nil {
+		return nil, err
+	}
+	key.Source = cmpOr(key.Source, cfg.source)
+	var rules checker
+	rules.required("external_id", key.ExternalID)
+	rules.required("external_source", key.Source)
+	rules.text("external_id", key.ExternalID)
+	rules.text("external_source", key.Source)
+	if err := rules.err(0, key); err != nil {
+		return nil, err
+	}
+	switch s.at.entity {
+	case EntityJobs, EntityParts:
+		return s.findAsked(ctx, &cfg, key)
+	case EntityResources:
+		return s.findListed(ctx, key, opts)
+	default:
+		return nil, fmt.Errorf("eryxon: find %s %s: %w: its API neither shows nor filters external ids of %s, so it can't be told which row it is; keep the ID and Row that Sync returns",
+			s.at.entity.singular(), key, ErrUnsupported, s.at.entity)
+	}
+}
+
+func (s *syncer[R, P, Row]) notFound(key Key) error {
+	return fmt.Errorf("eryxon: %s %s: %w: the server holds no row of this key; a deleted one is not found either", s.at.entity.singular(), key, ErrNotFound)
+}
+
+// findAsked asks the unified endpoint for the row's id.
+func (s *syncer[R, P, Row]) findAsked(ctx context.Context, cfg *config, key Key) (*Row, error) {
+	found, out, err := s.co.diffKeys(ctx, cfg, s.at.entity, []Key{key})
+	if err != nil {
+		return nil, s.co.unsupported("", out)
+	}
+	complain := func(kind error, message string) error {
+		return s.co.apiError(&call{method: http.MethodPost, path: erpDiffPath}, out, kind, "", fmt.Sprintf("%s %s: %s", s.at.entity.singular(), key, message), nil, nil)
+	}
+	switch r := found[key]; {
+	case r.status == DiffCreate:
+		return nil, s.notFound(key)
+	case r.status == DiffError:
+		return nil, complain(understand(r.message).kind, cmpOr(r.message, "the server gave no reason"))
+	case !r.exists():
+		return nil, complain(ErrBadAnswer, r.doubt)
+	case !isUUID(r.id):
+		return nil, complain(ErrBadAnswer, fmt.Sprintf("the answer says that there is a row, and gives its id as %.60q", r.id))
+	default:
+		row, err := s.fetch(ctx, cfg, r.id)
+		if err != nil {
+			return nil, err
+		}
+		if i := identityOf(row); i.shown() && !i.is(key) {
+			return nil, complain(ErrBadAnswer, fmt.Sprintf("the row with its id, %s, is that of another key", r.id))
+		}
+		return row, nil
+	}
+}
+
+// findListed asks a list that filters by key and believes what the rows say.
+func (s *syncer[R, P, Row]) findListed(ctx context.Context, key Key, opts []CallOption) (*Row, error) {
+	hidden := false
+	filter := ResourceListOptions{ExternalSource: key.Source, ExternalID: key.ExternalID}
+	for row, err := range s.list(ctx, filter, 0, opts) {
+		if err != nil {
+			return nil, err
+		}
+		i := identityOf(&row)
+		if i.is(key) && !i.deleted {
+			return &row, nil
+		}
+		hidden = hidden || !i.shown()
+	}
+	if hidden {
+		return nil, fmt.Errorf("eryxon: find %s %s: %w: its rows don't show their external ids, so it can't be told which row it is; keep the ID and Row that Sync returns",
+			s.at.entity.singular(), key, ErrUnsupported)
+	}
+	return nil, s.notFound(key)
+}
+
+// isUUID reports whether s has the form of a UUID.
+func isUUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i, c := range []byte(s) {
+		switch hex := c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'f'; i {
+		case 8, 13, 18, 23:
+			if c != '-' {
+				return false
+			}
+		default:
+			if !hex {
+				return false
+			}
+		}
+	}
+	return true
+}
