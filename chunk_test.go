@@ -21,7 +21,8 @@ func bulkOf(t *testing.T, data string) (*BulkResult, error) {
 	c, s := scripted(t, []httpmock.Responder{answer(200, `{"success":true,"data":`+data+`}`)}, once(), WithoutChecks())
 	bulk, err := c.Jobs.BulkSync(t.Context(), []Job{job("A"), job("B"), job("C")})
 	require.Len(t, bulk.Outcomes, 3)
-	require.Equal(t, 1, len(s.requests()))
+	requests := len(s.requests())
+	require.Equal(t, 1, requests)
 	for i, o := range bulk.Outcomes {
 		assert.Equal(t, i, o.Index)
 		assert.Equal(t, o.Status.Success(), o.Err == nil)

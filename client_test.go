@@ -309,6 +309,8 @@ func TestOptionsSayWhatTheyWant(t *testing.T) {
 		"too many records":      {WithMaxRequestRecords(1001), "want 1 to 1000"},
 		"too few bytes":         {WithMaxRequestBytes(1023), "want at least 1024"},
 		"negative grace":        {WithGracePeriod(-1), "want 0 or more"},
+		"no requests":           {WithRequestBudget(0), "want at least 1"},
+		"unknown release":       {WithRelease("v9"), "want one of the Release constants"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := New(testURL, testKey, tt.o)

@@ -3,6 +3,7 @@ package eryxon
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -186,7 +187,7 @@ func decodeFields(data []byte, target any, table map[string]int, lenient bool) (
 		if string(raw) != "null" || field.Kind() == reflect.Struct {
 			err = json.Unmarshal(raw, field.Addr().Interface())
 		} else if !lenient && field.Kind() == reflect.String {
-			err = fmt.Errorf("null: want a string")
+			err = errors.New("null: want a string")
 		}
 		switch {
 		case err == nil:

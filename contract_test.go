@@ -167,7 +167,8 @@ func (ex *exchange) replay(t *testing.T) {
 		t.Fatalf("no call %q", ex.Call)
 	}
 
-	require.Equal(t, max(1, ex.Want.Requests), len(s.requests()))
+	requests := len(s.requests())
+	require.Equal(t, max(1, ex.Want.Requests), requests)
 	for _, r := range s.requests() {
 		assert.Equal(t, method, r.method)
 		assert.Equal(t, path, r.path)

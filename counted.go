@@ -161,10 +161,7 @@ func (d *delivery[R, P]) translateAll(list []*sentRecord[R], ambiguous bool) []*
 		cells, err = co.cellsByName(ctx, cfg, names)
 	}
 	if err != nil {
-		if out == nil || out.err == nil {
-			out = &result{fate: fateNotSent, err: err}
-		}
-		d.settleFailed(list, &result{fate: fateNotSent, err: err, kind: out.kind, requestID: out.requestID, ambiguous: ambiguous})
+		d.undeliver(list, out, err, ambiguous)
 		return nil
 	}
 	ready := make([]*sentRecord[R], 0, len(list))
@@ -194,6 +191,19 @@ func (d *delivery[R, P]) translateAll(list []*sentRecord[R], ambiguous bool) []*
 	return ready
 }
 
+// undeliver settles records whose references could not be looked up.
+func (d *delivery[R, P]) undeliver(list []*sentRecord[R], out *result, err error, ambiguous bool) {
+	if out != nil && out.err != nil {
+		if ending(out) && d.done.end == nil {
+			d.done.end = err
+		}
+		d.done.barren = err
+	}
+	for _, s := range list {
+		d.settleUndelivered(s, err, ambiguous)
+	}
+}
+
 // deliverUnchecked sends and believes nothing.
 func (d *delivery[R, P]) deliverUnchecked(list []*sentRecord[R], ambiguous bool) {
 	out, answer := d.send(list, ambiguous)
@@ -218,7 +228,7 @@ func (d *delivery[R, P]) refuse(list []*sentRecord[R], cause error) {
 func (d *delivery[R, P]) arrive(s *sentRecord[R], out *result, status Status, id string) {
 	o := d.outcome(s, out, status)
 	o.ID = id
-	o.close(nil)
+	_ = o.close(nil) // nothing to keep
 	d.landed = true
 	d.dialect().remember(d.c.entity, s.key, id)
 	d.done.outcomes = append(d.done.outcomes, o)
@@ -447,11 +457,7 @@ func (d *delivery[R, P]) translateParts(list []*sentRecord[R], ambiguous bool) [
 	}
 	jobs, out, err := d.e.co.resolve(d.e.flight.goOn, d.e.cfg, EntityJobs, keys)
 	if err != nil {
-		kind := error(nil)
-		if out != nil {
-			kind = out.kind
-		}
-		d.settleFailed(list, &result{fate: fateNotSent, err: err, kind: kind, ambiguous: ambiguous})
+		d.undeliver(list, out, err, ambiguous)
 		return nil
 	}
 	ready := list[:0:0]

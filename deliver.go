@@ -104,10 +104,24 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 		hazards(&c, P(&s.record))
 		return len(c.details) > 0 || statusSet(P(&s.record))
 	}
-	if !slices.ContainsFunc(list, risky) || !d.e.co.fills(d.e.flight.goOn, d.e.cfg) {
+	if !slices.ContainsFunc(list, risky) {
+		return list
+	}
+	fills, out := d.e.co.fills(d.e.flight.goOn, d.e.cfg)
+	if !fills && out == nil {
 		return list
 	}
 	safe := list[:0:0]
+	if out != nil {
+		for _, s := range list {
+			if risky(s) {
+				d.settleUndelivered(s, out.err, ambiguous)
+			} else {
+				safe = append(safe, s)
+			}
+		}
+		return safe
+	}
 	for _, s := range list {
 		var c checker
 		hazards(&c, P(&s.record))
@@ -263,7 +277,7 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 			o.fail(e)
 			o.nameTaken(P(&s.record))
 		} else {
-			o.close(nil)
+			_ = o.close(nil) // nothing to keep
 			d.landed = true
 		}
 		if f.status == StatusFailed {
@@ -325,14 +339,19 @@ func (d *delivery[R, P]) settleFailed(list []*sentRecord[R], out *result) {
 
 // settleUnsent settles records that are not tried any more.
 func (d *delivery[R, P]) settleUnsent(list []*sentRecord[R], ambiguous bool) {
-	out := &result{fate: fateNotSent, err: d.done.end, ambiguous: ambiguous}
-	out.settle()
 	for _, s := range list {
-		o := d.outcome(s, out, statusOf(out.fate))
-		o.Record = s.record
-		_ = o.close(out.err) // the outcome keeps it
-		d.done.outcomes = append(d.done.outcomes, o)
+		d.settleUndelivered(s, d.done.end, ambiguous)
 	}
+}
+
+// settleUndelivered settles a record that is not sent, at least not again.
+func (d *delivery[R, P]) settleUndelivered(s *sentRecord[R], cause error, ambiguous bool) {
+	out := &result{fate: fateNotSent, err: cause, ambiguous: ambiguous}
+	out.settle()
+	o := d.outcome(s, out, statusOf(out.fate))
+	o.Record = s.record
+	_ = o.close(cause) // the outcome keeps it
+	d.done.outcomes = append(d.done.outcomes, o)
 }
 
 func (d *delivery[R, P]) outcome(s *sentRecord[R], out *result, status Status) Outcome {

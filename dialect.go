@@ -350,44 +350,49 @@ const (
 // leaves out. Bulk answers do not tell, so the first record for which it
 // matters costs one read: only a server that fills lists its cells without
 // paging.
-func (co *core) fills(ctx context.Context, cfg *config) bool {
+//
+// The result tells why that can't be told now, where the server is there and
+// gives no usable answer; else it is nil.
+func (co *core) fills(ctx context.Context, cfg *config) (bool, *result) {
 	switch {
 	case co.cfg.release == ReleaseV01:
-		return true
+		return true, nil
 	case co.countsOnly():
-		return false
+		return false, nil
 	}
 	d := &co.shared.dialect
 	select {
 	case d.asking <- struct{}{}:
 		defer func() { <-d.asking }()
 	case <-ctx.Done():
-		return false // what follows is not sent either
+		return false, nil // what follows is not sent either
 	}
 	if known := d.known(); known != fillingUnknown {
-		return known == fillingYes
+		return known == fillingYes, nil
 	}
 	var page struct {
 		Cells      []json.RawMessage `json:"cells"`
 		Pagination json.RawMessage   `json:"pagination"`
 	}
-	once := *cfg
-	once.retry.MaxAttempts = 1
-	cl := call{method: http.MethodGet, path: "/api-cells?limit=1", decode: func(body []byte) (*envelope, error) {
+	cl := call{method: http.MethodGet, path: "/api-cells?limit=1", repeatable: true, decode: func(body []byte) (*envelope, error) {
 		env, err := readEnvelope(body)
 		if err == nil && env.succeeded() {
 			err = env.decodeData(&page)
 		}
 		return &env, err
 	}}
-	out := co.do(ctx, &once, &cl)
+	out := co.do(ctx, cfg, &cl)
 	switch {
 	case out.fate == fateAnswered && page.Cells != nil && page.Pagination == nil:
 		d.learn(fillingYes)
-	case out.attempts > 0:
+	case out.fate == fateAnswered, out.kind == ErrNotFound:
 		d.learn(fillingNo)
+	case out.kind == ErrConnection:
+		// Where nothing answers nothing is overwritten.
+	default:
+		return false, out
 	}
-	return d.known() == fillingYes
+	return d.known() == fillingYes, nil
 }
 
 func (d *dialect) known() filling {

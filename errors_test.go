@@ -113,7 +113,7 @@ func TestErrorsAreFoundThroughTheirWrappers(t *testing.T) {
 	record := &RecordError{Index: 2, Status: StatusFailed, cause: invalid}
 	unknown := &RecordError{Index: 4, Status: StatusUnknown, kind: ErrBadAnswer}
 	limited := &RecordError{Index: 5, Status: StatusNotSent, cause: &RateLimitError{Limit: 100}}
-	var err error = fmt.Errorf("nightly run: %w", &PartialError{Failures: []*RecordError{record, unknown, limited}})
+	err := fmt.Errorf("nightly run: %w", &PartialError{Failures: []*RecordError{record, unknown, limited}})
 
 	for _, kind := range []error{ErrValidation, ErrUnknownOutcome, ErrBadAnswer, ErrRateLimited, api.cause} {
 		assert.ErrorIs(t, err, kind)

@@ -67,7 +67,7 @@ func (g *graph) link(jobs []Job, cells []Cell, parts []Part, ops []Operation) {
 	partAt, partIDs := indexKeys[Part, *Part](parts, source)
 	cellAt := make(map[string][]int32)
 	for i := range cells {
-		cellAt[cells[i].Name] = append(cellAt[cells[i].Name], int32(i)) //nolint:gosec // no slice is that long
+		cellAt[cells[i].Name] = append(cellAt[cells[i].Name], int32(i))
 	}
 	var noJob, otherJob, noPart, otherPart, noCell missing
 	for i := range parts {
@@ -103,7 +103,7 @@ func (g *graph) link(jobs []Job, cells []Cell, parts []Part, ops []Operation) {
 	for _, n := range g.nodes {
 		for i := range n.waits {
 			if n.waits[i] == 0 && !n.placed[i] {
-				n.queue = append(n.queue, int32(i)) //nolint:gosec // no slice is that long
+				n.queue = append(n.queue, int32(i))
 			}
 		}
 	}
@@ -116,7 +116,7 @@ func indexKeys[R any, P recordPtr[R]](records []R, source string) (map[Key]int32
 	ids := make(map[string]struct{}, len(records))
 	for i := range records {
 		k := P(&records[i]).recordKey(source)
-		at[k] = int32(i) //nolint:gosec // no slice is that long
+		at[k] = int32(i)
 		ids[k.ExternalID] = struct{}{}
 	}
 	return at, ids
@@ -150,8 +150,8 @@ func (g *graph) unanswered(parents, children *node, i int, field, value string, 
 }
 
 func (g *graph) depend(parents *node, parent int32, children *node, child int) {
-	g.edges = append(g.edges, edge{child: children, at: int32(child), next: parents.kids[parent]}) //nolint:gosec // no slice is that long
-	parents.kids[parent] = int32(len(g.edges) - 1)                                                 //nolint:gosec // no slice is that long
+	g.edges = append(g.edges, edge{child: children, at: int32(child), next: parents.kids[parent]})
+	parents.kids[parent] = int32(len(g.edges) - 1)
 	children.waits[child]++
 }
 
@@ -267,12 +267,12 @@ func (g *graph) haltNode(n *node, cause error) {
 // settle takes in outcomes until there are none, and sets free or settles the
 // children of each. It reports whether there were any.
 func (g *graph) settle() bool {
-	any := false
+	came := false
 	for again := true; again; {
 		again = false
 		for _, n := range g.nodes {
 			for _, o := range n.lane.outcomes() {
-				again, any = true, true
+				again, came = true, true
 				g.release(n, &o)
 				if o.Index >= n.own {
 					o.lifted()
@@ -281,7 +281,7 @@ func (g *graph) settle() bool {
 			}
 		}
 	}
-	return any
+	return came
 }
 
 // release tells an outcome to the children of its record.

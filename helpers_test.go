@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/jarcoal/httpmock"
 	"github.com/stretchr/testify/require"
@@ -174,8 +173,6 @@ func (w *watch) all() []Attempt {
 	defer w.mu.Unlock()
 	return w.attempts
 }
-
-func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
 
 // discardLog is for servers whose complaints are part of the test.
 func discardLog() *log.Logger { return log.New(io.Discard, "", 0) }

@@ -128,7 +128,8 @@ func ReadFailedRecords(r io.Reader) (Dataset, error) {
 	lines := bufio.NewReader(r)
 	for n := 1; ; n++ {
 		text, readErr := lines.ReadBytes('\n')
-		if readErr != nil && !errors.Is(readErr, io.EOF) {
+		ended := errors.Is(readErr, io.EOF)
+		if readErr != nil && !ended {
 			return Dataset{}, fmt.Errorf("eryxon: failed records, line %d: %w", n, readErr)
 		}
 		if len(text) > 0 && string(text) != "\n" && string(text) != "\r\n" {
@@ -154,7 +155,7 @@ func ReadFailedRecords(r io.Reader) (Dataset, error) {
 				return Dataset{}, fmt.Errorf("eryxon: failed records, line %d: %w", n, err)
 			}
 		}
-		if readErr != nil {
+		if ended {
 			return Dataset{
 				Cells: FromSlice(cells), Resources: FromSlice(resources), Jobs: FromSlice(jobs),
 				Parts: FromSlice(parts), Operations: FromSlice(ops),

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -235,14 +234,4 @@ func randomStream(t *testing.T, seed uint64) {
 	}
 	checkTruth(t, srv, eryxontest.Jobs, before, inOrder)
 	assert.Empty(t, srv.Overlaps(), "no two requests in flight hold the same key")
-}
-
-func jobsUpTo(n int) iter.Seq2[eryxon.Job, error] {
-	return func(yield func(eryxon.Job, error) bool) {
-		for i := range n {
-			if !yield(eryxon.Job{ExternalID: "SO-" + strconv.Itoa(i), JobNumber: "J-" + strconv.Itoa(i)}, nil) {
-				return
-			}
-		}
-	}
 }

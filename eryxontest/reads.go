@@ -261,7 +261,7 @@ func (s *Server) appendListed(b []byte, e Entity, l listing, r *record) []byte {
 // appendColumns opens an object and leaves it open.
 func (s *Server) appendColumns(b []byte, e Entity, r *record, columns string) []byte {
 	b = append(b, '{')
-	for _, name := range strings.Fields(columns) {
+	for name := range strings.FieldsSeq(columns) {
 		b = appendMember(b, name, s.columnOf(e, r, name))
 	}
 	return b

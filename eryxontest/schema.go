@@ -84,7 +84,7 @@ var schemas = sync.OnceValue(func() map[Release]*[5]*schema {
 
 func parseSchema(e Entity, s string) *schema {
 	t := &schema{table: e, index: map[string]int{}}
-	for _, word := range strings.Fields(s) {
+	for word := range strings.FieldsSeq(s) {
 		name, kind, _ := strings.Cut(word, ":")
 		kind, def, hasDefault := strings.Cut(kind, "=")
 		kind, notNull := strings.CutSuffix(kind, "!")

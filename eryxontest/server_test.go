@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -116,9 +117,7 @@ func resource(id string, more ...object) object {
 
 func with(rec object, more []object) object {
 	for _, m := range more {
-		for k, v := range m {
-			rec[k] = v
-		}
+		maps.Copy(rec, m)
 	}
 	return rec
 }

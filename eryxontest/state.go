@@ -2,6 +2,7 @@ package eryxontest
 
 import (
 	"encoding/hex"
+	"maps"
 	"time"
 )
 
@@ -198,10 +199,7 @@ func (s *Server) insert(e Entity, k key, fields map[string]any, now time.Time) *
 func (s *Server) update(e Entity, r *record, fields map[string]any, now time.Time) {
 	t := s.table(e)
 	if s.undoing {
-		old, oldFields := *r, make(map[string]any, len(r.fields))
-		for k, v := range r.fields {
-			oldFields[k] = v
-		}
+		old, oldFields := *r, maps.Clone(r.fields)
 		s.undo = append(s.undo, func() {
 			s.unname(e, t, r)
 			*r = old
@@ -209,9 +207,7 @@ func (s *Server) update(e Entity, r *record, fields map[string]any, now time.Tim
 			s.name(e, t, r)
 		})
 	}
-	for k, v := range fields {
-		r.fields[k] = v
-	}
+	maps.Copy(r.fields, fields)
 	r.updated = now
 	if n := naturalOf(e, r.fields); n != r.natural {
 		s.unname(e, t, r)

@@ -112,7 +112,7 @@ func readFile[R any](l *load, errs *[]error, dir string, names map[string]bool, 
 	}
 	delete(names, name)
 	in, err := func() (*input[R], error) {
-		data, err := os.ReadFile(filepath.Join(dir, name)) //nolint:gosec // the folder is the user's to name
+		data, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			return nil, err
 		}

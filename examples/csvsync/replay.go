@@ -12,7 +12,7 @@ import (
 
 // readReplay reads a failed-records file that was corrected.
 func readReplay(path string) (*load, error) {
-	data, err := os.ReadFile(path) //nolint:gosec // the file is the user's to name
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}

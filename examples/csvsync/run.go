@@ -185,12 +185,12 @@ func openOutputs(set *settings) (*outputs, error) {
 	var out outputs
 	var err error
 	if set.failed != "" {
-		if out.failed, err = os.OpenFile(set.failed, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600); err != nil { //nolint:gosec // the file is the user's to name
+		if out.failed, err = os.OpenFile(set.failed, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600); err != nil {
 			return nil, err
 		}
 	}
 	if set.audit != "" {
-		if out.audit, err = os.OpenFile(set.audit, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600); err != nil { //nolint:gosec // the file is the user's to name
+		if out.audit, err = os.OpenFile(set.audit, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600); err != nil {
 			return nil, errors.Join(append([]error{err}, out.close()...)...)
 		}
 	}

@@ -56,8 +56,8 @@ func TestOnTheWire(t *testing.T) {
 	got := csvsync(t, srv, "-source", "ERP", dir)
 	assert.Equal(t, exitDone, got.status, got.stderr)
 	assert.Contains(t, got.stderr, "note: jobs.csv: not in the API reference, sent as they are: project\n")
-	require.Len(t, srv.Requests(), 1)
-	assert.JSONEq(t, `{"jobs":[{"external_id":"007","external_source":"ERP","job_number":"J-1","notes":null,"project":"0815"}]}`, string(srv.Requests()[0].Body))
+	require.Len(t, srv.Requests(), 2, "the first asks whether this server keeps what null should clear")
+	assert.JSONEq(t, `{"jobs":[{"external_id":"007","external_source":"ERP","job_number":"J-1","notes":null,"project":"0815"}]}`, string(srv.Requests()[1].Body))
 }
 
 func TestPartialFailure(t *testing.T) {

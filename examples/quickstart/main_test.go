@@ -65,6 +65,7 @@ func TestSendsTheReference(t *testing.T) {
 				{"external_id":"SO-12345-10-020","operation_name":"Bend 90°","cell_name":"Bending","sequence":2,"estimated_time_minutes":15}]}]}`},
 		{"POST /api-jobs/bulk-sync", `{"jobs":[{"external_id":"SO-001","external_source":"SAP","job_number":"JOB-001","customer":"Customer A"},{"external_id":"SO-002","external_source":"SAP","job_number":"JOB-002","customer":"Customer B"}]}`},
 		{"PUT /api-parts/sync", `{"external_id":"SO-12345-10","external_source":"SAP","job_external_id":"SO-12345","part_number":"BRACKET-A","material":"Steel 304","quantity":25,"notes":"Handle with care"}`},
+		{"GET /api-cells", ""}, // would this server overwrite the material that the next part leaves out?
 		{"POST /api-parts/bulk-sync", `{"parts":[{"external_id":"SO-001-10","external_source":"SAP","job_external_id":"SO-001","part_number":"PART-A","quantity":10}]}`},
 		{"PUT /api-operations/sync", `{"external_id":"SO-12345-10-010","external_source":"SAP","part_external_id":"SO-12345-10","operation_name":"Laser Cut","cell_name":"Cutting","sequence":1,"estimated_time_minutes":30,"notes":"Use 1000W laser"}`},
 		{"POST /api-operations/bulk-sync", ""},
@@ -98,7 +99,7 @@ func TestTellsWhatIsUnexpected(t *testing.T) {
 		var out bytes.Buffer
 		err := run(t.Context(), &out)
 		require.ErrorContains(t, err, "out of paper")
-		assert.Contains(t, out.String(), "NOT AS EXPECTED: eryxon: 1 of 2 jobs did not succeed")
+		assert.Contains(t, out.String(), "NOT AS EXPECTED: eryxon: 1 job of 2 did not succeed")
 		assert.Contains(t, out.String(), "Refused, as they should be", "the rest is shown all the same")
 	})
 	t.Run("nothing works", func(t *testing.T) {

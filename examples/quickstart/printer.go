@@ -77,8 +77,12 @@ func (p *printer) single(o eryxon.Outcome, err error) {
 
 func (p *printer) outcome(how string, o eryxon.Outcome) {
 	p.line(how, o.Key.ExternalID, o.Status.String(), o.ID)
-	if n := len(o.Nested); n > 0 && o.Err == nil {
+	if n := len(o.Nested); n > 0 && o.Err == nil && o.Nested[0].Status == eryxon.StatusUnknown {
 		p.reason(fmt.Sprintf("with %d records nested in it, of which the answer tells nothing", n))
+		return
+	}
+	for _, n := range o.Nested {
+		p.line("", n.Key.ExternalID, n.Status.String(), n.ID)
 	}
 }
 

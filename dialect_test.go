@@ -1,0 +1,492 @@
+package eryxon_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eryxon/eryxon-go"
+	"github.com/eryxon/eryxon-go/eryxontest"
+)
+
+// releases are what a program must run on unchanged.
+func releases() []eryxontest.Release {
+	return []eryxontest.Release{eryxontest.Documented, eryxontest.V01, eryxontest.V08, eryxontest.V08AsMigrated}
+}
+
+func releaseClient(t *testing.T, release eryxontest.Release, opts ...eryxon.Option) (*eryxontest.Server, *eryxon.Client) {
+	t.Helper()
+	srv := eryxontest.New(eryxontest.WithRelease(release))
+	t.Cleanup(srv.Close)
+	client, err := eryxon.New(srv.URL, srv.Key, append([]eryxon.Option{eryxon.WithHTTPClient(srv.Client()), eryxon.WithSource("SAP"),
+		eryxon.WithRetryPolicy(eryxon.RetryPolicy{MaxAttempts: 2, BaseDelay: time.Millisecond, MaxDelay: time.Second})}, opts...)...)
+	require.NoError(t, err)
+	return srv, client
+}
+
+// TestOutcomesAreTrueOnEveryRelease syncs random datasets, updates of part of
+// the fields and faults included, and holds every outcome against the rows.
+func TestOutcomesAreTrueOnEveryRelease(t *testing.T) {
+	for _, release := range releases() {
+		t.Run(string(release), func(t *testing.T) {
+			for seed := range runs(t, 60) {
+				ok := t.Run(strconv.Itoa(seed), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) { randomProgram(t, release, uint64(seed)) })
+				})
+				if !ok {
+					t.FailNow()
+				}
+			}
+		})
+	}
+}
+
+// wanted is what a record says of its row: the columns it gives, and those it
+// clears.
+type wanted map[string]any
+
+func maybe[T any](r *rand.Rand, w wanted, column string, v T, nullable bool) eryxon.Opt[T] {
+	switch n := r.IntN(8); {
+	case n == 0 && nullable:
+		w[column] = nil
+		return eryxon.Null[T]()
+	case n < 5:
+		w[column] = v
+		return eryxon.Some(v)
+	}
+	return eryxon.Opt[T]{}
+}
+
+type program struct {
+	data   eryxon.Dataset
+	wanted map[string]wanted // by entity and external id
+	links  map[string]string // part → job, operation → part
+}
+
+// randomRound makes one round of records. Full gives every field, as a first
+// sync does; else some are left out or null.
+func randomRound(r *rand.Rand, round int, size int, full bool) *program {
+	p := &program{wanted: map[string]wanted{}, links: map[string]string{}}
+	w := func(e eryxon.Entity, id string) wanted {
+		w := wanted{}
+		p.wanted[string(e)+" "+id] = w
+		return w
+	}
+	text := func() string { return fmt.Sprintf("t%d-%d", round, r.IntN(1000)) }
+	if full {
+		// All given, so that no release has anything to fill in.
+		r = rand.New(rand.NewPCG(r.Uint64(), 9))
+	}
+	opt := func(m wanted, column string, nullable bool) eryxon.Opt[string] {
+		if full {
+			s := text()
+			m[column] = s
+			return eryxon.Some(s)
+		}
+		return maybe(r, m, column, text(), nullable)
+	}
+	number := func(m wanted, column string) eryxon.Opt[int] {
+		n := 1 + r.IntN(50)
+		if full {
+			m[column] = n
+			return eryxon.Some(n)
+		}
+		return maybe(r, m, column, n, false)
+	}
+	var cells []eryxon.Cell
+	var resources []eryxon.Resource
+	var jobs []eryxon.Job
+	var parts []eryxon.Part
+	var ops []eryxon.Operation
+	for i := range 3 {
+		id := "C" + strconv.Itoa(i)
+		m := w(eryxon.EntityCells, id)
+		c := eryxon.Cell{ExternalID: id, Name: "Cell " + strconv.Itoa(i), Color: opt(m, "color", false), Sequence: number(m, "sequence")}
+		if !c.Sequence.IsSet() {
+			c.Sequence = eryxon.Some(4)
+			m["sequence"] = 4
+		}
+		if full || r.IntN(2) == 0 {
+			c.Active = eryxon.Some(r.IntN(2) == 0)
+			m["active"] = c.Active.Or(false)
+		}
+		cells = append(cells, c)
+	}
+	for i := range 2 + r.IntN(4) {
+		id := "R" + strconv.Itoa(i)
+		m := w(eryxon.EntityResources, id)
+		res := eryxon.Resource{ExternalID: id, Name: "Res " + strconv.Itoa(i), Type: eryxon.ResourceTooling,
+			Description: opt(m, "description", true), Location: opt(m, "location", true)}
+		if full || r.IntN(3) == 0 {
+			res.Status = eryxon.Some(pick(r, []eryxon.ResourceStatus{eryxon.ResourceAvailable, eryxon.ResourceInUse}))
+			m["status"] = string(res.Status.Or(""))
+		}
+		if r.IntN(12) == 0 {
+			res.Name = "Taken resource"
+		}
+		resources = append(resources, res)
+	}
+	for i := range size {
+		id := "J" + strconv.Itoa(i)
+		m := w(eryxon.EntityJobs, id)
+		j := eryxon.Job{ExternalID: id, JobNumber: "N" + strconv.Itoa(i), Customer: opt(m, "customer", true), Notes: opt(m, "notes", true)}
+		if r.IntN(3) == 0 {
+			j.DueDate = eryxon.Some(eryxon.NewDate(2024, time.December, 1+r.IntN(28)))
+			m["due_date"] = j.DueDate.Or(eryxon.Date{}).String()
+		}
+		if r.IntN(15) == 0 {
+			j.JobNumber = "TAKEN"
+		}
+		if r.IntN(20) == 0 {
+			j.JobNumber = ""
+		}
+		if r.IntN(4) == 0 {
+			pid, oid := "NP"+strconv.Itoa(i), "NO"+strconv.Itoa(i)
+			pm, om := w(eryxon.EntityParts, pid), w(eryxon.EntityOperations, oid)
+			p.links["parts "+pid], p.links["operations "+oid] = "jobs "+id, "parts "+pid
+			j.Parts = []eryxon.Part{{ExternalID: pid, PartNumber: pid, Material: opt(pm, "material", false), Quantity: number(pm, "quantity"),
+				Operations: []eryxon.Operation{{ExternalID: oid, OperationName: "Saw", CellName: "Cell " + strconv.Itoa(r.IntN(3)),
+					Sequence: eryxon.Some(1), EstimatedTimeMinutes: eryxon.Some(float64(r.IntN(9))), Notes: opt(om, "notes", true)}}}}
+		}
+		jobs = append(jobs, j)
+	}
+	for i := range 2 * size {
+		id, job := "P"+strconv.Itoa(i), "J"+strconv.Itoa(i%size)
+		m := w(eryxon.EntityParts, id)
+		p.links["parts "+id] = "jobs " + job
+		part := eryxon.Part{ExternalID: id, PartNumber: id, JobExternalID: job, Material: opt(m, "material", false), Quantity: number(m, "quantity"), Notes: opt(m, "notes", true)}
+		if full || part.Material.IsSet() || round > 0 {
+			parts = append(parts, part)
+		}
+	}
+	for i := range 4 * size {
+		id, part := "O"+strconv.Itoa(i), "P"+strconv.Itoa(i%(2*size))
+		m := w(eryxon.EntityOperations, id)
+		p.links["operations "+id] = "parts " + part
+		o := eryxon.Operation{ExternalID: id, OperationName: "Bend", PartExternalID: part, CellName: "Cell " + strconv.Itoa(r.IntN(3)),
+			Sequence: number(m, "sequence"), Notes: opt(m, "notes", true)}
+		if full || r.IntN(2) == 0 {
+			o.EstimatedTimeMinutes = eryxon.Some(float64(r.IntN(90)))
+			m["estimated_time"] = int(o.EstimatedTimeMinutes.Or(0))
+		}
+		switch r.IntN(40) {
+		case 0:
+			o.CellName = "no such cell"
+		case 1:
+			o.EstimatedTimeMinutes = eryxon.Some(12.5)
+			m["estimated_time"] = 12.5
+		case 2:
+			o.CellName = "Twin"
+		}
+		ops = append(ops, o)
+	}
+	p.data = eryxon.Dataset{Cells: eryxon.FromSlice(cells), Resources: eryxon.FromSlice(resources), Jobs: eryxon.FromSlice(jobs),
+		Parts: eryxon.FromSlice(parts), Operations: eryxon.FromSlice(ops)}
+	return p
+}
+
+func randomProgram(t *testing.T, release eryxontest.Release, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 3))
+	opts := []eryxon.Option{eryxon.WithAttemptTimeout(time.Minute), eryxon.WithMaxRequestRecords(5 + r.IntN(40))}
+	faulty := r.IntN(2) == 0
+	if faulty && release == eryxontest.V01 {
+		// Only a server that answers can be recognised.
+		opts = append(opts, eryxon.WithRelease(eryxon.ReleaseV01))
+	}
+	srv, client := releaseClient(t, release, opts...)
+	srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "TAKEN"})
+	srv.Seed(eryxontest.Resources, eryxontest.Row{"name": "Taken resource", "type": "tooling"})
+	srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "Twin", "sequence": 1})
+	srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "Twin", "sequence": 2})
+	size := 1 + r.IntN(20)
+	for round := range 3 {
+		if round == 2 {
+			srv.Delete(eryxontest.Jobs, "SAP", "J0")
+		}
+		if round == 1 && faulty {
+			torment(r, srv)
+		}
+		p := randomRound(r, round, size, round == 0)
+		before := map[string]eryxontest.Row{}
+		for _, e := range []eryxontest.Entity{eryxontest.Cells, eryxontest.Resources, eryxontest.Jobs, eryxontest.Parts, eryxontest.Operations} {
+			for _, row := range srv.Rows(e) {
+				if id, ok := row["external_id"].(string); ok {
+					before[string(e)+" "+id] = row
+				}
+			}
+		}
+		statuses := map[string]eryxon.Outcome{}
+		opts := []eryxon.SyncAllOption{eryxon.WithOutcomes(func(o eryxon.Outcome) error {
+			statuses[string(o.Entity)+" "+o.Key.ExternalID] = o
+			return nil
+		}), eryxon.WithConcurrency(1 + r.IntN(4))}
+		report, _ := client.SyncAll(t.Context(), p.data, opts...) // what failed is looked at record by record
+		time.Sleep(3 * time.Hour)
+		require.Equal(t, p.data.Count().Total(), report.Total().Counts.Total(), "every record ends in one status")
+		for name, want := range p.wanted {
+			e, id, _ := strings.Cut(name, " ")
+			row, there := srv.Row(eryxontest.Entity(e), "SAP", id)
+			o, failed := statuses[name]
+			if !failed && there == (before[name] != nil) && !inData(p.data, e, id) {
+				continue
+			}
+			switch {
+			case !failed:
+				require.Truef(t, there, "round %d: %s is reported as arrived, and is not there", round, name)
+				checkRow(t, round, name, row, want, before[name], srv, p.links[name])
+			case o.Status == eryxon.StatusUnknown:
+			case o.Status == eryxon.StatusSuperseded:
+			default:
+				old := before[name]
+				assert.Equalf(t, old != nil, there, "round %d: %s is %s, and its row came or went: %v", round, name, o.Status, o.Err)
+				for column, v := range old {
+					if column == "updated_at" || column == "synced_at" || column == "sync_hash" {
+						continue
+					}
+					assert.Equalf(t, v, row[column], "round %d: %s is %s, and its %s changed: %v", round, name, o.Status, column, o.Err)
+				}
+			}
+		}
+		assert.Empty(t, srv.Overlaps())
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+func inData(d eryxon.Dataset, e, id string) bool {
+	return e != "parts" || !strings.HasPrefix(id, "P") || d.Count().Parts > 0
+}
+
+// checkRow demands that the row says what the record gave and kept what it
+// left out.
+func checkRow(t *testing.T, round int, name string, row eryxontest.Row, want wanted, old eryxontest.Row, srv *eryxontest.Server, parent string) {
+	t.Helper()
+	for column, v := range want {
+		got := row[column]
+		if s, ok := got.(string); ok && column == "due_date" {
+			got, _, _ = strings.Cut(s, "T")
+		}
+		assert.Equalf(t, fmt.Sprint(v), fmt.Sprint(got), "round %d: %s was synced, and its %s differs", round, name, column)
+	}
+	for column, v := range old {
+		switch column {
+		case "updated_at", "synced_at", "sync_hash", "search_vector", "cell_id", "job_number", "name", "sequence", "estimated_time", "parts", "operations", "cell_name":
+			continue
+		}
+		if _, given := want[column]; !given {
+			assert.Equalf(t, v, row[column], "round %d: %s left %s out, and it was overwritten", round, name, column)
+		}
+	}
+	if parent != "" {
+		e, id, _ := strings.Cut(parent, " ")
+		p, ok := srv.Row(eryxontest.Entity(e), "SAP", id)
+		require.Truef(t, ok, "%s arrived without its parent", name)
+		column := map[string]string{"jobs": "job_id", "parts": "part_id"}[e]
+		if _, has := row[column]; has {
+			assert.Equalf(t, p["id"], row[column], "%s is linked to its parent", name)
+		}
+	}
+}
+
+func TestReferencesBecomeRowsOnEveryRelease(t *testing.T) {
+	for _, release := range []eryxontest.Release{eryxontest.Documented, eryxontest.V01, eryxontest.V08} {
+		t.Run(string(release), func(t *testing.T) {
+			srv, client := releaseClient(t, release, eryxon.WithRelease(eryxon.ReleaseUnknown))
+			ctx := t.Context()
+			_, err := client.Cells.Sync(ctx, eryxon.Cell{ExternalID: "C", Name: "Cutting", Color: eryxon.Some("#3b82f6"), Sequence: eryxon.Some(1), Active: eryxon.Some(true)})
+			require.NoError(t, err)
+			job, err := client.Jobs.Sync(ctx, eryxon.Job{ExternalID: "SO-1", JobNumber: "J-1"})
+			require.NoError(t, err)
+			assert.Equal(t, eryxon.StatusCreated, job.Status)
+			part, err := client.Parts.Sync(ctx, eryxon.Part{ExternalID: "P-1", PartNumber: "BR", JobExternalID: "SO-1", Material: eryxon.Some("Steel"), Quantity: eryxon.Some(2)})
+			require.NoError(t, err)
+			assert.Equal(t, eryxon.StatusCreated, part.Status)
+			op, err := client.Operations.Sync(ctx, eryxon.Operation{ExternalID: "O-1", OperationName: "Cut", PartExternalID: "P-1", CellName: "Cutting", Sequence: eryxon.Some(1), EstimatedTimeMinutes: eryxon.Some(30.0)})
+			require.NoError(t, err)
+			assert.Equal(t, eryxon.StatusCreated, op.Status)
+			row, ok := srv.Row(eryxontest.Operations, "SAP", "O-1")
+			require.True(t, ok)
+			assert.EqualValues(t, 30, row["estimated_time"])
+			assert.Equal(t, part.ID, row["part_id"])
+		})
+	}
+}
+
+func TestNestedRecordsGetOutcomesWhereTheyAreLiftedOut(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08)
+	srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "Cutting", "sequence": 1})
+	job := eryxon.Job{ExternalID: "SO-1", JobNumber: "J-1", Parts: []eryxon.Part{{ExternalID: "P-1", PartNumber: "BR", Material: eryxon.Some("Steel"), Quantity: eryxon.Some(1),
+		Operations: []eryxon.Operation{
+			{ExternalID: "O-1", OperationName: "Cut", CellName: "Cutting", Sequence: eryxon.Some(1), EstimatedTimeMinutes: eryxon.Some(3.0)},
+			{ExternalID: "O-2", OperationName: "Cut", CellName: "nowhere", Sequence: eryxon.Some(2), EstimatedTimeMinutes: eryxon.Some(3.0)}}}}}
+	for _, how := range []string{"single", "bulk"} {
+		var o eryxon.Outcome
+		if how == "single" {
+			res, err := client.Jobs.Sync(t.Context(), job)
+			require.NoError(t, err)
+			o = res.Outcome
+		} else {
+			res, err := client.Jobs.BulkSync(t.Context(), []eryxon.Job{job})
+			require.NoError(t, err)
+			o = res.Outcomes[0]
+		}
+		require.Len(t, o.Nested, 3, how)
+		assert.Truef(t, o.Nested[0].Status.Success(), "%s: %v", how, o.Nested[0])
+		assert.Truef(t, o.Nested[1].Status.Success(), "%s: %v", how, o.Nested[1])
+		assert.Equal(t, eryxon.StatusFailed, o.Nested[2].Status)
+		require.ErrorIs(t, o.Nested[2].Err, eryxon.ErrParentNotFound)
+	}
+	assert.Len(t, srv.Rows(eryxontest.Parts), 1)
+	assert.Len(t, srv.Rows(eryxontest.Operations), 1)
+}
+
+func TestAServerThatCanStoreNothingIsFoundOutCheaply(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08AsMigrated, eryxon.WithRelease(eryxon.ReleaseV08))
+	cells := make([]eryxon.Cell, 1000)
+	for i := range cells {
+		cells[i] = eryxon.Cell{ExternalID: "C" + strconv.Itoa(i), Name: "Cell " + strconv.Itoa(i), Sequence: eryxon.Some(i)}
+	}
+	res, err := client.Cells.BulkSync(t.Context(), cells)
+	require.ErrorIs(t, err, eryxon.ErrMissingColumn)
+	assert.Equal(t, 1000, res.Counts.Failed)
+	assert.Len(t, srv.Requests(), 1, "one request tells it of all")
+	assert.ErrorContains(t, res.Outcomes[999].Err, "sync_hash")
+	assert.ErrorContains(t, res.Outcomes[999].Err, "server's owner")
+}
+
+func TestAMissingOptionalColumnFailsTheRecordOrIsLeftOut(t *testing.T) {
+	job := eryxon.Job{ExternalID: "SO-1", JobNumber: "J-1", Priority: eryxon.Some(5), Customer: eryxon.Some("Acme")}
+	srv, client := releaseClient(t, eryxontest.V08AsMigrated, eryxon.WithRelease(eryxon.ReleaseV08))
+	res, err := client.Jobs.BulkSync(t.Context(), []eryxon.Job{job})
+	require.ErrorIs(t, err, eryxon.ErrMissingColumn)
+	assert.Equal(t, 1, res.Counts.Failed)
+	assert.ErrorContains(t, err, "priority")
+	assert.Empty(t, srv.Rows(eryxontest.Jobs))
+
+	res, err = client.Jobs.BulkSync(t.Context(), []eryxon.Job{job}, eryxon.WithMissingColumnsOmitted())
+	require.NoError(t, err)
+	assert.Equal(t, 1, res.Counts.Succeeded())
+	row, ok := srv.Row(eryxontest.Jobs, "SAP", "SO-1")
+	require.True(t, ok)
+	assert.Equal(t, "Acme", row["customer"])
+}
+
+func TestACellNameThatFitsTwoCellsIsNeverPicked(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV08))
+	srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "Twin", "sequence": 1})
+	srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "Twin", "sequence": 2})
+	res, err := client.Operations.Sync(t.Context(), eryxon.Operation{ExternalID: "O-1", OperationName: "x", PartID: "10000000-0000-4000-8000-0000000000b1", CellName: "Twin"})
+	require.ErrorContains(t, err, `2 cells named "Twin"`)
+	assert.Equal(t, eryxon.StatusFailed, res.Status)
+	assert.Empty(t, srv.Rows(eryxontest.Operations))
+}
+
+func TestConflictsAreToldApart(t *testing.T) {
+	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08} {
+		t.Run(string(release), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv, client := releaseClient(t, release)
+				srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "TAKEN"})
+				_, err := client.Jobs.Sync(t.Context(), eryxon.Job{ExternalID: "SO-9", JobNumber: "GONE"})
+				require.NoError(t, err)
+				require.True(t, srv.Delete(eryxontest.Jobs, "SAP", "SO-9"))
+				jobs := []eryxon.Job{{ExternalID: "SO-1", JobNumber: "TAKEN"}, {ExternalID: "SO-2", JobNumber: "FREE"}, {ExternalID: "SO-9", JobNumber: "GONE"}}
+				res, err := client.Jobs.BulkSync(t.Context(), jobs)
+				require.Error(t, err)
+				require.ErrorIs(t, res.Outcomes[0].Err, eryxon.ErrNaturalKeyTaken)
+				assert.ErrorContains(t, res.Outcomes[0].Err, "TAKEN")
+				assert.True(t, res.Outcomes[1].Status.Success(), "the good one beside them lands: %v", res.Outcomes[1])
+				require.ErrorIs(t, res.Outcomes[2].Err, eryxon.ErrDeletedOnServer)
+				one, err := client.Jobs.Sync(t.Context(), jobs[2])
+				require.ErrorIs(t, err, eryxon.ErrDeletedOnServer)
+				assert.Equal(t, eryxon.StatusFailed, one.Status)
+			})
+		})
+	}
+}
+
+func TestWithoutChecksCostsNothingAndClaimsNothing(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08)
+	jobs := make([]eryxon.Job, 1500)
+	for i := range jobs {
+		jobs[i] = benchlessJob(i)
+	}
+	res, err := client.Jobs.BulkSync(t.Context(), jobs, eryxon.WithoutChecks())
+	require.ErrorIs(t, err, eryxon.ErrUnknownOutcome)
+	assert.Equal(t, 1500, res.Counts.Unknown)
+	assert.Len(t, srv.Requests(), 2)
+}
+
+func benchlessJob(i int) eryxon.Job {
+	return eryxon.Job{ExternalID: "SO-" + strconv.Itoa(i), JobNumber: "J-" + strconv.Itoa(i), Customer: eryxon.Some("Acme")}
+}
+
+func TestManyJobsTakeTheFastRouteWithTrueOutcomes(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08)
+	jobs := make([]eryxon.Job, 10_000)
+	for i := range jobs {
+		jobs[i] = benchlessJob(i)
+	}
+	res, err := client.Jobs.BulkSync(t.Context(), jobs)
+	require.NoError(t, err)
+	assert.Equal(t, 10_000, res.Counts.Created)
+	assert.NotEmpty(t, res.Outcomes[77].ID)
+	slow := 0
+	for _, r := range srv.Requests() {
+		if strings.HasSuffix(r.Path, "/bulk-sync") && r.Records > 0 {
+			slow++
+		}
+	}
+	assert.Zero(t, slow, "none goes the slow way")
+	assert.Len(t, srv.Requests(), 11, "an empty one to recognise the server, and ten")
+	assert.Equal(t, eryxon.ReleaseV08, client.Release())
+}
+
+func TestUpdatesThatWouldOverwriteAreRefused(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V01)
+	ctx := t.Context()
+	full := eryxon.Part{ExternalID: "P-1", PartNumber: "BR", JobExternalID: "SO-1", Material: eryxon.Some("Steel 304"), Quantity: eryxon.Some(25)}
+	_, err := client.Jobs.BulkSync(ctx, []eryxon.Job{{ExternalID: "SO-1", JobNumber: "J-1"}})
+	require.NoError(t, err)
+	_, err = client.Parts.BulkSync(ctx, []eryxon.Part{full})
+	require.NoError(t, err)
+	partial := full
+	partial.Material, partial.Quantity, partial.Notes = eryxon.Opt[string]{}, eryxon.Opt[int]{}, eryxon.Some("new")
+	res, err := client.Parts.BulkSync(ctx, []eryxon.Part{partial})
+	var invalid *eryxon.ValidationError
+	require.ErrorAs(t, err, &invalid)
+	assert.True(t, invalid.Local)
+	assert.Equal(t, []string{"material", "quantity"}, []string{invalid.Details[0].Field, invalid.Details[1].Field})
+	assert.Equal(t, 1, res.Counts.Failed)
+	row, _ := srv.Row(eryxontest.Parts, "SAP", "P-1")
+	assert.Equal(t, "Steel 304", row["material"])
+
+	_, err = client.Parts.BulkSync(ctx, []eryxon.Part{partial}, eryxon.WithOverwritingUpdates())
+	require.NoError(t, err)
+	row, _ = srv.Row(eryxontest.Parts, "SAP", "P-1")
+	assert.Equal(t, "Unknown", row["material"], "the caller said so")
+}
+
+func TestLostRecordsAmongAChunkAreFoundWithTheirReason(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08AsMigrated, eryxon.WithRelease(eryxon.ReleaseV08))
+	srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "TAKEN"})
+	jobs := make([]eryxon.Job, 500)
+	for i := range jobs {
+		jobs[i] = benchlessJob(i)
+	}
+	jobs[321].JobNumber = "TAKEN"
+	res, err := client.Jobs.BulkSync(t.Context(), jobs)
+	require.ErrorIs(t, err, eryxon.ErrNaturalKeyTaken)
+	assert.Equal(t, 499, res.Counts.Succeeded())
+	assert.Equal(t, eryxon.StatusFailed, res.Outcomes[321].Status)
+	assert.Len(t, srv.Rows(eryxontest.Jobs), 500)
+	assert.LessOrEqual(t, len(srv.Requests()), 24, "a few to take the route, twenty to search")
+}
