@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 )
@@ -16,6 +17,10 @@ import (
 // fewRecords is up to how many records of a chunk are synced one by one where
 // no bulk can prove their outcome.
 const fewRecords = 20
+
+// singleRecords is up to how many are synced one by one although a bulk and a
+// look at the rows could prove their outcome: these would cost as much.
+const singleRecords = 2
 
 // deliverCounted delivers records and finds out what became of each. Ambiguous
 // means that an earlier request may have written some of them.
@@ -258,7 +263,7 @@ func (d *delivery[R, P]) deliverUnified(list []*sentRecord[R], ambiguous bool) {
 			carried = append(carried, s)
 		}
 	}
-	existing, absent := d.existence(partial)
+	existing, absent, ids := d.existence(partial)
 	carried = append(carried, absent...)
 	for _, group := range bySource(carried) {
 		for len(group) > 0 && d.done.end == nil {
@@ -270,28 +275,37 @@ func (d *delivery[R, P]) deliverUnified(list []*sentRecord[R], ambiguous bool) {
 			d.settleUnsent(group, ambiguous)
 		}
 	}
-	d.deliverProven(append(existing, others...), ambiguous)
+	d.deliverProven(append(existing, others...), ids, ambiguous)
 }
 
 // existence tells rows that exist from those that do not. What can't be told
 // counts as existing, for which no field may be overwritten.
-func (d *delivery[R, P]) existence(list []*sentRecord[R]) (existing, absent []*sentRecord[R]) {
+func (d *delivery[R, P]) existence(list []*sentRecord[R]) (existing, absent []*sentRecord[R], ids map[Key]string) {
 	if len(list) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	keys := make([]Key, len(list))
 	for i, s := range list {
 		keys[i] = s.key
 	}
-	found, _, err := d.e.co.diffKeys(d.e.flight.goOn, d.e.cfg, d.c.entity, keys)
-	for _, s := range list {
-		if r := found[s.key]; err == nil && r.status == DiffCreate {
-			absent = append(absent, s)
-		} else {
-			existing = append(existing, s)
-		}
+	found, out, err := d.e.co.diffKeys(d.e.flight.goOn, d.e.cfg, d.c.entity, keys)
+	if out != nil {
+		d.done.stats.attempts += out.attempts
+		d.done.stats.requests += out.attempts
+		d.done.stats.waited += out.waited
 	}
-	return existing, absent
+	ids = make(map[Key]string, len(list))
+	for _, s := range list {
+		r := found[s.key]
+		if err == nil && r.status == DiffCreate {
+			absent = append(absent, s)
+			continue
+		}
+		existing = append(existing, s)
+		ids[s.key] = r.id
+		d.dialect().remember(d.c.entity, s.key, r.id)
+	}
+	return existing, absent, ids
 }
 
 func bySource[R any](list []*sentRecord[R]) [][]*sentRecord[R] {
@@ -423,27 +437,38 @@ func missingColumnError(e Entity, column, message string) error {
 }
 
 // deliverProven delivers records whose outcome only a single sync or a second
-// look can show.
-func (d *delivery[R, P]) deliverProven(list []*sentRecord[R], ambiguous bool) {
+// look can show. Of some the row's id is known already.
+func (d *delivery[R, P]) deliverProven(list []*sentRecord[R], ids map[Key]string, ambiguous bool) {
 	if len(list) == 0 {
 		return
 	}
 	if d.c.entity == EntityParts {
 		list = d.translateParts(list, ambiguous)
 	}
-	if len(list) <= fewRecords {
+	if len(list) <= singleRecords {
 		d.deliverSingly(list, ambiguous)
 		return
 	}
-	existing, absent := d.existence(list)
-	d.deliverTwice(absent, ambiguous)
-	n := min(len(existing), fewRecords)
-	d.deliverSingly(existing[:n], ambiguous)
-	for rest := existing[n:]; len(rest) > 0; {
-		n := d.fitting(rest)
-		d.deliverUnchecked(rest[:n], ambiguous)
-		rest = rest[n:]
+	var existing, open []*sentRecord[R]
+	for _, s := range list {
+		if ids[s.key] != "" {
+			existing = append(existing, s)
+		} else {
+			open = append(open, s)
+		}
 	}
+	found, absent, more := d.existence(open)
+	existing = append(existing, found...)
+	if ids == nil {
+		ids = more
+	}
+	maps.Copy(ids, more)
+	d.deliverTwice(absent, ambiguous)
+	if len(existing) <= singleRecords {
+		d.deliverSingly(existing, ambiguous)
+		return
+	}
+	d.deliverUpdates(existing, ids, ambiguous)
 }
 
 // translateParts finishes the translation of parts that leave the unified

@@ -490,3 +490,26 @@ func TestLostRecordsAmongAChunkAreFoundWithTheirReason(t *testing.T) {
 	assert.Len(t, srv.Rows(eryxontest.Jobs), 500)
 	assert.LessOrEqual(t, len(srv.Requests()), 24, "a few to take the route, twenty to search")
 }
+
+func TestUpdatesOfPartOfTheFieldsAreProvenByLookingAtTheRows(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV08))
+	_, err := client.Jobs.Sync(t.Context(), eryxon.Job{ExternalID: "SO-1", JobNumber: "J-1"})
+	require.NoError(t, err)
+	parts := make([]eryxon.Part, 200)
+	for i := range parts {
+		id := "P-" + strconv.Itoa(i)
+		parts[i] = eryxon.Part{ExternalID: id, PartNumber: id, JobExternalID: "SO-1", Material: eryxon.Some("Steel 304"), Quantity: eryxon.Some(25)}
+	}
+	_, err = client.Parts.BulkSync(t.Context(), parts)
+	require.NoError(t, err)
+	before := len(srv.Requests())
+	for i := range parts {
+		parts[i].Material, parts[i].Quantity, parts[i].Notes = eryxon.Opt[string]{}, eryxon.Opt[int]{}, eryxon.Some("rush")
+	}
+	res, err := client.Parts.BulkSync(t.Context(), parts)
+	require.NoError(t, err)
+	assert.Equal(t, 200, res.Counts.Updated)
+	assert.LessOrEqual(t, len(srv.Requests())-before, 4, "what exists, the job's id at most, the bulk, a look at the rows")
+	row, _ := srv.Row(eryxontest.Parts, "SAP", "P-77")
+	assert.Equal(t, []any{"Steel 304", "rush"}, []any{row["material"], row["notes"]})
+}

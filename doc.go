@@ -33,10 +33,12 @@
 //
 // Sync them in this order. A record whose parent is missing fails with
 // [ErrParentNotFound]. Parts may also be nested in their job, and operations in
-// their part: they then inherit the source and need no link. A server's answer
-// does not speak of nested records, so their outcome is unknown (see
-// [Outcome.Nested]); what has to be known of them is known if they are synced
-// on their own.
+// their part: they then inherit the source and need no link. The documented
+// answer does not speak of nested records, so their outcome is unknown; what
+// has to be known of them is known if they are synced on their own. Servers of
+// release v0.8 take none: there the SDK sends them as records of their own,
+// once the one that carried them is through, and their outcomes are as true as
+// any. [Outcome.Nested] accounts for them either way.
 //
 // # Records, keys and rows
 //
@@ -50,11 +52,11 @@
 // installation across sources: one that another row has fails with
 // [ErrNaturalKeyTaken].
 //
-// Optional fields are of type [Opt]. Left alone they are not sent, and a server
-// that keeps what it is not sent leaves the stored value alone; [Null] clears
-// the stored value; [Some] sends one, zero included. Due dates are of type
-// [Date], which has no time and no zone. Fields that belong to the shop floor
-// once work has begun, such as a status, are best left unset.
+// Optional fields are of type [Opt]. Left alone they are not sent, and the
+// stored value stays; [Null] clears it; [Some] sends one, zero included. Where
+// a server would do something else, the record is refused (see Servers). Due
+// dates are of type [Date], which has no time and no zone. Fields that belong
+// to the shop floor once work has begun, such as a status, are best left unset.
 //
 // # Outcomes
 //
@@ -86,6 +88,58 @@
 // where the server takes less. The same key twice in one slice is superseded
 // where the content is the same and refused where it differs; in a stream the
 // later one wins.
+//
+// # Whole datasets
+//
+// [Client.SyncAll] takes a [Dataset] of any of the five entities and minds
+// their order:
+//
+//	report, err := client.SyncAll(ctx, eryxon.Dataset{
+//		Jobs:  eryxon.FromSeq(orders), // nested parts and operations are lifted out
+//		Parts: eryxon.FromSlice(parts),
+//	})
+//	fmt.Print(report) // also where err is not nil
+//
+// Inputs that are slices ([FromSlice]) are ordered record by record: a child
+// goes as soon as its parents have arrived. One that is a sequence ([FromSeq])
+// may be of any length; its dataset is synced entity after entity, in bounded
+// memory. A child of a record that failed ends as parent failed.
+//
+// The [Report] is never nil and counts each record that was read in exactly one
+// status. [WithFailedRecords] writes what did not succeed to a file, to be
+// corrected there and read again by [ReadFailedRecords]; [WithAuditLog] writes
+// what did; [WithOutcomes] and [WithProgress] tell while the run goes on.
+// [Client.Validate] and [Client.EstimateRequests] tell beforehand, without a
+// request, what is wrong and what the run costs; [WithRequestBudget] bounds it.
+//
+// # Reads
+//
+// Each service has List, Get by UUID and Find by key. Where a server can't tell
+// which row a key has, as with cells and operations, Find fails with
+// [ErrUnsupported] rather than guess. [Client.ERP] speaks the unified endpoint:
+// Diff tells which rows exist and what a sync would do, Status shows past
+// imports, and Sync is a faster way for jobs, parts and resources, with the
+// traps that its documentation names.
+//
+// # Servers
+//
+// Servers in the field differ from the reference. The SDK recognises them by
+// their answers ([Client.Release]) unless [WithRelease] says what they are.
+//
+// Release v0.8 counts records as created that it never wrote, and wants UUIDs
+// for references. There the SDK translates references, and believes only what
+// something proves: the unified endpoint's answer, a single sync's, or the same
+// bulk once more. That costs requests, which [WithoutChecks] saves at the price
+// of unknown outcomes. Updates that nothing can prove are unknown: those of jobs,
+// parts and resources that the unified endpoint would distort, from the 21st in
+// a request on. Columns that its database lacks fail records with
+// [ErrMissingColumn]; [WithMissingColumnsOmitted] leaves out a field that can
+// be missed. Nothing of an entity can be stored where the server itself writes
+// a column that is not there.
+//
+// Release v0.1 overwrites with defaults what an update leaves out, and keeps
+// what null should clear. Records that would suffer are refused, unless
+// [WithOverwritingUpdates] accepts it.
 //
 // # Errors
 //

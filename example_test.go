@@ -141,7 +141,7 @@ func ExampleJobsService_Sync() {
 }
 
 // Parts and operations may travel inside their job. They inherit its source
-// and need no links. The answer does not tell what became of them.
+// and need no links. The documented answer does not tell what became of them.
 func ExampleJobsService_Sync_nested() {
 	srv := eryxontest.New()
 	srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "Cutting"})
@@ -593,4 +593,316 @@ func ExampleCallOption() {
 	fmt.Println(res.Key, err)
 	// Output:
 	// Odoo/1 <nil>
+}
+
+// All entities at once, in the order of their dependencies.
+func ExampleClient_SyncAll() {
+	ctx := context.Background()
+	srv := eryxontest.New()
+	client, err := eryxon.New(srv.URL, srv.Key, eryxon.WithHTTPClient(srv.Client()), eryxon.WithSource("SAP"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	report, err := client.SyncAll(ctx, eryxon.Dataset{
+		Operations: eryxon.FromSlice([]eryxon.Operation{
+			{ExternalID: "10-010", PartExternalID: "10", OperationName: "Laser Cut", CellName: "Cutting"},
+			{ExternalID: "20-010", PartExternalID: "20", OperationName: "Laser Cut", CellName: "Cutting"},
+		}),
+		Cells: eryxon.FromSlice([]eryxon.Cell{{ExternalID: "WC-CUTTING", Name: "Cutting"}}),
+		Jobs: eryxon.FromSlice([]eryxon.Job{{
+			ExternalID: "SO-001", JobNumber: "JOB-001",
+			Parts: []eryxon.Part{{ExternalID: "10", PartNumber: "BRACKET-A"}}, // lifted out
+		}}),
+		Parts: eryxon.FromSlice([]eryxon.Part{{ExternalID: "20", JobExternalID: "SO-001"}}), // no part number
+	})
+	fmt.Println("jobs:", report.Jobs.Counts)
+	fmt.Println("parts:", report.Parts.Counts)
+	fmt.Println("operations:", report.Operations.Counts)
+	var partial *eryxon.PartialError
+	if errors.As(err, &partial) {
+		for _, failure := range partial.Failures {
+			fmt.Println(failure.Entity, failure.Key, failure.Status)
+		}
+	}
+	// Output:
+	// jobs: 1 created
+	// parts: 1 created, 1 failed
+	// operations: 1 created, 1 parent failed
+	// parts SAP/20 failed
+	// operations SAP/20-010 parent failed
+}
+
+// syncEverything is the README's snippet on whole datasets.
+func syncEverything(ctx context.Context, client *eryxon.Client, cells []eryxon.Cell, jobs []eryxon.Job, parts []eryxon.Part, operations []eryxon.Operation, failed, audit io.Writer) error {
+	report, err := client.SyncAll(ctx, eryxon.Dataset{
+		Cells:      eryxon.FromSlice(cells),
+		Jobs:       eryxon.FromSlice(jobs), // nested parts and operations are lifted out
+		Parts:      eryxon.FromSlice(parts),
+		Operations: eryxon.FromSlice(operations),
+	},
+		eryxon.WithFailedRecords(failed),
+		eryxon.WithAuditLog(audit),
+		eryxon.WithProgress(func(p eryxon.Progress) { fmt.Fprintf(os.Stderr, "\r%d of %d", p.Done, p.Total) }),
+	)
+	fmt.Print(report) // a table; it marshals to JSON too
+	return err
+}
+
+// replay is the README's snippet on failed records.
+func replay(ctx context.Context, client *eryxon.Client, failed io.Reader) error {
+	var report *eryxon.Report
+	corrected, err := eryxon.ReadFailedRecords(failed)
+	if err != nil {
+		return err
+	}
+	report, err = client.SyncAll(ctx, corrected)
+	fmt.Println(report.Total().Counts)
+	return err
+}
+
+// withinQuota is the README's snippet on what a run costs.
+func withinQuota(ctx context.Context, client *eryxon.Client, data eryxon.Dataset) error {
+	estimate, err := client.EstimateRequests(data.Count())
+	if err != nil {
+		return err
+	}
+	if estimate.QuotaKnown && !estimate.Fits {
+		return fmt.Errorf("%d requests or more are needed, %d are left until %s", estimate.Requests.Total(), estimate.Remaining, estimate.Reset)
+	}
+	report, err := client.SyncAll(ctx, data, eryxon.WithRequestBudget(2*estimate.Requests.Total()))
+	fmt.Println(report.Total().Counts)
+	return err
+}
+
+// syncOrders is the overview's snippet on whole datasets.
+func syncOrders(ctx context.Context, client *eryxon.Client, orders iter.Seq2[eryxon.Job, error], parts []eryxon.Part) error {
+	report, err := client.SyncAll(ctx, eryxon.Dataset{
+		Jobs:  eryxon.FromSeq(orders), // nested parts and operations are lifted out
+		Parts: eryxon.FromSlice(parts),
+	})
+	fmt.Print(report) // also where err is not nil
+	return err
+}
+
+func TestDatasetSnippets(t *testing.T) {
+	srv := eryxontest.NewServer(t, eryxontest.WithQuota(100, 24*time.Hour))
+	client, err := eryxon.New(srv.URL, srv.Key, eryxon.WithSource("SAP"))
+	require.NoError(t, err)
+	cells := []eryxon.Cell{{ExternalID: "WC-CUTTING", Name: "Cutting"}}
+	jobs := []eryxon.Job{{ExternalID: "SO-001", JobNumber: "JOB-001"}, {ExternalID: "SO-002"}}
+	parts := []eryxon.Part{{ExternalID: "10", JobExternalID: "SO-001", PartNumber: "A"}}
+	operations := []eryxon.Operation{{ExternalID: "10-010", PartExternalID: "10", OperationName: "Cut", CellName: "Cutting"}}
+	var failed, audit strings.Builder
+	require.Error(t, syncEverything(t.Context(), client, cells, jobs, parts, operations, &failed, &audit))
+	assert.Equal(t, 1, strings.Count(failed.String(), "\n"))
+	assert.Equal(t, 4, strings.Count(audit.String(), "\n"))
+
+	corrected := strings.Replace(failed.String(), `"job_number":""`, `"job_number":"JOB-002"`, 1)
+	require.NotEqual(t, failed.String(), corrected)
+	require.NoError(t, replay(t.Context(), client, strings.NewReader(corrected)))
+	require.NoError(t, withinQuota(t.Context(), client, eryxon.Dataset{Cells: eryxon.FromSlice(cells)}))
+	require.NoError(t, syncOrders(t.Context(), client, ordersFrom(strings.NewReader("SO-003,JOB-003,A\n")), parts))
+	assert.Len(t, srv.Rows(eryxontest.Jobs), 3)
+}
+
+// What did not arrive is written to a file, corrected there, and sent again.
+func ExampleReadFailedRecords() {
+	ctx := context.Background()
+	srv := eryxontest.New()
+	client, err := eryxon.New(srv.URL, srv.Key, eryxon.WithHTTPClient(srv.Client()), eryxon.WithSource("SAP"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	var file strings.Builder
+	report, _ := client.SyncAll(ctx, eryxon.Dataset{Parts: eryxon.FromSlice([]eryxon.Part{
+		{ExternalID: "10", JobExternalID: "SO-0O1", PartNumber: "BRACKET-A"}, // a letter for a digit
+	})}, eryxon.WithFailedRecords(&file)) // the report tells
+	fmt.Println(report.Total().Counts)
+
+	corrected := strings.ReplaceAll(file.String(), "SO-0O1", "SO-001")
+	srv.Seed(eryxontest.Jobs, eryxontest.Row{"external_source": "SAP", "external_id": "SO-001", "job_number": "JOB-001"})
+	again, err := eryxon.ReadFailedRecords(strings.NewReader(corrected))
+	if err != nil {
+		log.Fatal(err)
+	}
+	report, err = client.SyncAll(ctx, again)
+	fmt.Println(report.Total().Counts, err)
+	// Output:
+	// 1 failed
+	// 1 created <nil>
+}
+
+func ExampleClient_EstimateRequests() {
+	srv := eryxontest.New()
+	client, err := eryxon.New(srv.URL, srv.Key, eryxon.WithHTTPClient(srv.Client()), eryxon.WithSource("SAP"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	estimate, err := client.EstimateRequests(eryxon.RecordCounts{Jobs: 1200, Parts: 8000, Operations: 40_000})
+	fmt.Println(estimate.Requests.Total(), "requests", err)
+	// Output:
+	// 50 requests <nil>
+}
+
+func ExampleWithRequestBudget() {
+	srv := eryxontest.New()
+	client, err := eryxon.New(srv.URL, srv.Key, eryxon.WithHTTPClient(srv.Client()), eryxon.WithSource("SAP"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	jobs := make([]eryxon.Job, 2500)
+	for i := range jobs {
+		jobs[i] = eryxon.Job{ExternalID: fmt.Sprintf("SO-%04d", i), JobNumber: fmt.Sprintf("JOB-%04d", i)}
+	}
+	report, err := client.SyncAll(context.Background(), eryxon.Dataset{Jobs: eryxon.FromSlice(jobs)}, eryxon.WithRequestBudget(2))
+	fmt.Println(report.Jobs.Counts)
+	fmt.Println("budget spent:", errors.Is(err, eryxon.ErrRequestBudget))
+	// Output:
+	// 2000 created, 500 not sent
+	// budget spent: true
+}
+
+// look is the README's snippet on reads.
+func look(ctx context.Context, client *eryxon.Client) error {
+	row, err := client.Jobs.Find(ctx, eryxon.Key{ExternalID: "SO-12345"}) // source: the client's
+	if errors.Is(err, eryxon.ErrNotFound) {
+		fmt.Println("not there")
+	}
+	for job, err := range client.Jobs.List(ctx, eryxon.JobListOptions{Status: eryxon.WorkInProgress}) {
+		if err != nil {
+			return err // the list ends here
+		}
+		fmt.Println(job.JobNumber, job.Customer)
+	}
+	if row != nil {
+		fmt.Println(row.JobNumber, "is", row.Status)
+	}
+	return nil
+}
+
+func ExampleJobsService_Find() {
+	ctx := context.Background()
+	srv := eryxontest.New(eryxontest.WithRelease(eryxontest.V08))
+	client, err := eryxon.New(srv.URL, srv.Key, eryxon.WithHTTPClient(srv.Client()), eryxon.WithSource("SAP"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := look(ctx, client); err != nil {
+		log.Fatal(err)
+	}
+	srv.Seed(eryxontest.Jobs, eryxontest.Row{
+		"external_source": "SAP", "external_id": "SO-12345",
+		"job_number": "JOB-2024-001", "customer": "Acme Corp", "status": "in_progress",
+	})
+	if err := look(ctx, client); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// not there
+	// JOB-2024-001 Acme Corp
+	// JOB-2024-001 is in_progress
+}
+
+// preview is the README's snippet on the unified endpoint.
+func preview(ctx context.Context, client *eryxon.Client, jobs []eryxon.Job) error {
+	diff, err := client.ERP.Diff(ctx, eryxon.ERPRequest{Jobs: jobs})
+	if err != nil {
+		return err
+	}
+	for _, d := range diff.Jobs {
+		fmt.Println(d.Key, d.Status, d.ID)
+	}
+	return nil
+}
+
+func ExampleERPService_Diff() {
+	srv := eryxontest.New(eryxontest.WithRelease(eryxontest.V08))
+	client, err := eryxon.New(srv.URL, srv.Key, eryxon.WithHTTPClient(srv.Client()), eryxon.WithSource("SAP"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := preview(context.Background(), client, []eryxon.Job{{ExternalID: "SO-001", JobNumber: "JOB-001"}}); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// SAP/SO-001 create
+}
+
+// Servers of this release want UUIDs and count what they never wrote. The
+// records are the same, and so are the outcomes.
+func ExampleClient_Release() {
+	ctx := context.Background()
+	srv := eryxontest.New(eryxontest.WithRelease(eryxontest.V08))
+	client, err := eryxon.New(srv.URL, srv.Key, eryxon.WithHTTPClient(srv.Client()), eryxon.WithSource("SAP"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%q\n", client.Release())
+	if _, err := client.Cells.Sync(ctx, eryxon.Cell{ExternalID: "WC-CUTTING", Name: "Cutting"}); err != nil {
+		log.Fatal(err)
+	}
+	res, err := client.Jobs.Sync(ctx, eryxon.Job{
+		ExternalID: "SO-001", JobNumber: "JOB-001",
+		Parts: []eryxon.Part{{
+			ExternalID: "10", PartNumber: "BRACKET-A",
+			Operations: []eryxon.Operation{{ExternalID: "10-010", OperationName: "Laser Cut", CellName: "Cutting"}},
+		}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(res.Key, res.Status)
+	for _, nested := range res.Nested {
+		fmt.Println(nested.Key, nested.Status)
+	}
+	fmt.Printf("%q\n", client.Release())
+	// Output:
+	// ""
+	// SAP/SO-001 created
+	// SAP/10 created
+	// SAP/10-010 created
+	// "v0.8"
+}
+
+// A server whose database lacks the column of jobs' priority: the jobs can do
+// without.
+func ExampleWithMissingColumnsOmitted() {
+	ctx := context.Background()
+	srv := eryxontest.New(eryxontest.WithRelease(eryxontest.V08AsMigrated))
+	client, err := eryxon.New(srv.URL, srv.Key, eryxon.WithHTTPClient(srv.Client()), eryxon.WithSource("SAP"), eryxon.WithRelease(eryxon.ReleaseV08))
+	if err != nil {
+		log.Fatal(err)
+	}
+	jobs := []eryxon.Job{{ExternalID: "SO-001", JobNumber: "JOB-001", Priority: eryxon.Some(5)}}
+	res, err := client.Jobs.BulkSync(ctx, jobs)
+	fmt.Println(res.Counts, "- missing column:", errors.Is(err, eryxon.ErrMissingColumn))
+
+	res, err = client.Jobs.BulkSync(ctx, jobs, eryxon.WithMissingColumnsOmitted())
+	fmt.Println(res.Counts, err)
+	// Output:
+	// 1 failed - missing column: true
+	// 1 created <nil>
+}
+
+// A server that overwrites with defaults what an update leaves out: the SDK
+// refuses to let it.
+func ExampleWithOverwritingUpdates() {
+	ctx := context.Background()
+	srv := eryxontest.New(eryxontest.WithRelease(eryxontest.V01))
+	srv.Seed(eryxontest.Jobs, eryxontest.Row{"external_source": "SAP", "external_id": "SO-001", "job_number": "JOB-001"})
+	client, err := eryxon.New(srv.URL, srv.Key, eryxon.WithHTTPClient(srv.Client()), eryxon.WithSource("SAP"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	parts := []eryxon.Part{{ExternalID: "10", JobExternalID: "SO-001", PartNumber: "BRACKET-A", Quantity: eryxon.Some(25)}}
+	_, err = client.Parts.BulkSync(ctx, parts)
+	var invalid *eryxon.ValidationError
+	if errors.As(err, &invalid) {
+		fmt.Println(invalid.Message)
+	}
+	res, err := client.Parts.BulkSync(ctx, parts, eryxon.WithOverwritingUpdates())
+	fmt.Println(res.Counts, err)
+	// Output:
+	// material is left out, and this server overwrites it with a default on an update: give it, or say WithOverwritingUpdates
+	// 1 created <nil>
 }

@@ -19,8 +19,9 @@ type Stream struct {
 	err    error
 	rest   []Outcome
 	stats  tally
-	// inputFailed: it was the input's own error that ended the stream.
+	// inputFailed: it was the input's own error that ended the reading.
 	inputFailed bool
+	sendErr     error // what ended the sending, nil if nothing did
 }
 
 // All yields one outcome for each record taken from the input, in the order in
@@ -236,13 +237,14 @@ func (e *engine[R, P]) run(st *Stream, seq iter.Seq2[R, error], yield func(Outco
 	// Runs too when the loop is left, and when the input or the consumer
 	// panics.
 	defer func() {
+		ended := e.end // before it is stopped here
 		e.flight.stop()
 		e.abandonOpen(errLeft)
 		for e.flight.running > 0 {
 			e.settle(e.flight.receive())
 		}
 		e.flight.close()
-		st.err, st.stats = e.end, e.stats
+		st.err, st.stats, st.sendErr = ended, e.stats, ended
 		if e.inputErr != nil {
 			st.err = e.inputErr
 		}
@@ -404,7 +406,12 @@ func (e *engine[R, P]) pack(r P, o Outcome) (int, error) {
 			e.open = append(e.open, e.newChunk())
 		}
 		c := e.open[at]
-		added, err := add(c, r, o.Key, o.Index, e.cfg.source, int(e.sizes.bytes.Load()))
+		// What a server refused of many records it may take of one.
+		room := e.cfg.maxBytes
+		if len(c.sent) > 0 {
+			room = int(e.sizes.bytes.Load())
+		}
+		added, err := add(c, r, o.Key, o.Index, e.cfg.source, room)
 		if added {
 			return at, nil
 		}
@@ -417,7 +424,7 @@ func (e *engine[R, P]) pack(r P, o Outcome) (int, error) {
 			e.open = slices.Delete(e.open, at, at+1)
 		}
 		if err == nil {
-			err = &recordTooLarge{limit: int(e.sizes.bytes.Load())}
+			err = &recordTooLarge{limit: room}
 		}
 		return 0, err
 	}

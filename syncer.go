@@ -475,6 +475,7 @@ func (s *syncer[R, P, Row]) bulkSync(ctx context.Context, records []R, opts []Bu
 		result.count()
 		return result, err
 	}
+	cfg.startBudget()
 	if len(records) >= probeFrom*cfg.maxRecords && s.co.release() == ReleaseUnknown {
 		s.co.probe(ctx, &cfg, s.at)
 	}
@@ -486,7 +487,10 @@ func (s *syncer[R, P, Row]) bulkSync(ctx context.Context, records []R, opts []Bu
 		}
 	}
 	// One at a time keeps the order of the input on the server.
-	st := s.stream(ctx, input, 1, opts, func(e *engine[R, P]) { e.screen = s.screen(records, cfg.source) })
+	st := s.stream(ctx, input, 1, opts, func(e *engine[R, P]) {
+		e.screen = s.screen(records, cfg.source)
+		e.cfg.spent = cfg.spent // the probe's request is one of the budget's
+	})
 	taken := 0
 	for o := range st.All() {
 		result.Outcomes[o.Index] = o
