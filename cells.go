@@ -14,10 +14,12 @@ type Cell struct {
 	ExternalSource string `json:"external_source"` // the ERP system's name; empty: the client's [WithSource]
 	Name           string `json:"name"`            // required; operations refer to the cell by it
 
+	// Overwritten with a default by some servers where an update leaves it out: see [WithOverwritingUpdates].
 	Color    Opt[string] `json:"color,omitzero"`    // such as #3b82f6
 	Sequence Opt[int]    `json:"sequence,omitzero"` // position on the board
 	// Active is the shop floor's once the cell is in use: true switches on
 	// what a foreman has switched off. Leave it unset to leave it alone.
+	// It is overwritten with a default by some servers where an update leaves it out: see [WithOverwritingUpdates].
 	Active Opt[bool] `json:"active,omitzero"`
 
 	// Extra holds columns that the SDK does not know, by their wire name.

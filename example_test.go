@@ -697,7 +697,7 @@ func TestDatasetSnippets(t *testing.T) {
 	assert.Equal(t, 1, strings.Count(failed.String(), "\n"))
 	assert.Equal(t, 4, strings.Count(audit.String(), "\n"))
 
-	corrected := strings.Replace(failed.String(), `"job_number":""`, `"job_number":"JOB-002"`, 1)
+	corrected := strings.Replace(failed.String(), `"record":{`, `"record":{"job_number":"JOB-002",`, 1)
 	require.NotEqual(t, failed.String(), corrected)
 	require.NoError(t, replay(t.Context(), client, strings.NewReader(corrected)))
 	require.NoError(t, withinQuota(t.Context(), client, eryxon.Dataset{Cells: eryxon.FromSlice(cells)}))
@@ -754,7 +754,8 @@ func ExampleWithRequestBudget() {
 	for i := range jobs {
 		jobs[i] = eryxon.Job{ExternalID: fmt.Sprintf("SO-%04d", i), JobNumber: fmt.Sprintf("JOB-%04d", i)}
 	}
-	report, err := client.SyncAll(context.Background(), eryxon.Dataset{Jobs: eryxon.FromSlice(jobs)}, eryxon.WithRequestBudget(2))
+	report, err := client.SyncAll(context.Background(), eryxon.Dataset{Jobs: eryxon.FromSlice(jobs)},
+		eryxon.WithRequestBudget(2), eryxon.WithConcurrency(1))
 	fmt.Println(report.Jobs.Counts)
 	fmt.Println("budget spent:", errors.Is(err, eryxon.ErrRequestBudget))
 	// Output:
@@ -838,14 +839,17 @@ func ExampleClient_Release() {
 		log.Fatal(err)
 	}
 	fmt.Printf("%q\n", client.Release())
-	if _, err := client.Cells.Sync(ctx, eryxon.Cell{ExternalID: "WC-CUTTING", Name: "Cutting"}); err != nil {
+	if _, err := client.Cells.Sync(ctx, eryxon.Cell{ExternalID: "WC-CUTTING", Name: "Cutting", Sequence: eryxon.Some(1)}); err != nil {
 		log.Fatal(err)
 	}
 	res, err := client.Jobs.Sync(ctx, eryxon.Job{
 		ExternalID: "SO-001", JobNumber: "JOB-001",
 		Parts: []eryxon.Part{{
 			ExternalID: "10", PartNumber: "BRACKET-A",
-			Operations: []eryxon.Operation{{ExternalID: "10-010", OperationName: "Laser Cut", CellName: "Cutting"}},
+			Operations: []eryxon.Operation{{
+				ExternalID: "10-010", OperationName: "Laser Cut", CellName: "Cutting",
+				Sequence: eryxon.Some(1), EstimatedTimeMinutes: eryxon.Some(30.0),
+			}},
 		}},
 	})
 	if err != nil {

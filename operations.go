@@ -24,7 +24,9 @@ type Operation struct {
 	// CellID is the cell's UUID on the server.
 	CellID string `json:"cell_id"`
 
-	Sequence             Opt[int]     `json:"sequence,omitzero"`               // position in the routing
+	// Overwritten with a default by some servers where an update leaves it out: see [WithOverwritingUpdates].
+	Sequence Opt[int] `json:"sequence,omitzero"` // position in the routing
+	// Overwritten with a default by some servers where an update leaves it out: see [WithOverwritingUpdates].
 	EstimatedTimeMinutes Opt[float64] `json:"estimated_time_minutes,omitzero"` // minutes, 0 or more; servers in the field take whole ones only
 	Notes                Opt[string]  `json:"notes,omitzero"`
 	// Status is the shop floor's once work has begun: a record that sets it

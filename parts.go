@@ -19,7 +19,9 @@ type Part struct {
 	JobID      string `json:"job_id"`
 	PartNumber string `json:"part_number"` // required; unique within its job
 
+	// Overwritten with a default by some servers where an update leaves it out: see [WithOverwritingUpdates].
 	Material Opt[string] `json:"material,omitzero"`
+	// Overwritten with a default by some servers where an update leaves it out: see [WithOverwritingUpdates].
 	Quantity Opt[int]    `json:"quantity,omitzero"` // pieces, at least 1
 	Notes    Opt[string] `json:"notes,omitzero"`
 	// Status is the shop floor's once work has begun: a record that sets it

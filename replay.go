@@ -2,6 +2,7 @@ package eryxon
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,9 +24,10 @@ type failedRecord struct {
 // WithFailedRecords writes every record that did not succeed to w while the
 // run goes on: one JSON object a line, with the record, its outcome, the error,
 // the fields at fault and the request id. Correct the records in it and hand it
-// to [ReadFailedRecords] to sync them again. Superseded records are left out:
-// what replaced them is accounted for. An error of w is returned by SyncAll in
-// the end.
+// to [ReadFailedRecords] to sync them again. Of a record that JSON can't hold,
+// such as text that is not UTF-8, only the key is written. Superseded records
+// are left out: what replaced them is accounted for. An error of w is returned
+// by SyncAll in the end.
 func WithFailedRecords(w io.Writer) SyncAllOption {
 	return sinkOption("WithFailedRecords", w, true, func(_ string, o Outcome) (any, error) {
 		if o.Status == StatusSuperseded {
@@ -34,7 +36,7 @@ func WithFailedRecords(w io.Writer) SyncAllOption {
 		line := failedRecord{Entity: o.Entity, Status: o.Status, RequestID: o.RequestID}
 		var err error
 		if line.Record, err = writable(o); err != nil || !json.Valid(line.Record) {
-			// It was refused for not being writable: what remains is its key.
+			// JSON can't hold it: what remains is its key.
 			line.Record, err = json.Marshal(o.Key)
 		}
 		if o.Err != nil {
@@ -45,7 +47,7 @@ func WithFailedRecords(w io.Writer) SyncAllOption {
 			line.Code = record.Code
 		}
 		var invalid *ValidationError
-		if errors.As(o.Err, &invalid) {
+		if o.Status != StatusParentFailed && errors.As(o.Err, &invalid) {
 			line.Fields = invalid.Details
 		}
 		return line, err
@@ -57,17 +59,31 @@ func WithFailedRecords(w io.Writer) SyncAllOption {
 func writable(o Outcome) ([]byte, error) {
 	switch r := o.Record.(type) {
 	case Cell:
-		return r.appendJSON(nil, o.Key.Source)
+		return encodeFaithfully(&r, o.Key)
 	case Resource:
-		return r.appendJSON(nil, o.Key.Source)
+		return encodeFaithfully(&r, o.Key)
 	case Job:
-		return r.appendJSON(nil, o.Key.Source)
+		return encodeFaithfully(&r, o.Key)
 	case Part:
-		return r.appendJSON(nil, o.Key.Source)
+		return encodeFaithfully(&r, o.Key)
 	case Operation:
-		return r.appendJSON(nil, o.Key.Source)
+		return encodeFaithfully(&r, o.Key)
 	}
 	return nil, fmt.Errorf("eryxon: no record in the outcome of %s %s", o.Entity.singular(), o.Key)
+}
+
+// encodeFaithfully fails on a record that would be read back as another one,
+// which the local rules might then let pass: text that is not UTF-8, and extra
+// columns that stand for a field.
+func encodeFaithfully[R any, P recordPtr[R]](r P, key Key) ([]byte, error) {
+	var rules checker
+	r.values(&rules)
+	for _, d := range rules.details {
+		if d.Message == notUTF8 || d.Message == extraIsField {
+			return nil, fmt.Errorf("eryxon: %s %s", d.Field, d.Message)
+		}
+	}
+	return r.appendJSON(nil, key.Source)
 }
 
 // acknowledgement is a line of an audit log.
@@ -132,7 +148,10 @@ func ReadFailedRecords(r io.Reader) (Dataset, error) {
 		if readErr != nil && !ended {
 			return Dataset{}, fmt.Errorf("eryxon: failed records, line %d: %w", n, readErr)
 		}
-		if len(text) > 0 && string(text) != "\n" && string(text) != "\r\n" {
+		if n == 1 {
+			text = bytes.TrimPrefix(text, []byte("\ufeff")) // some editors put it there
+		}
+		if text = bytes.TrimSpace(text); len(text) > 0 {
 			var line failedRecord
 			err := json.Unmarshal(text, &line)
 			if err == nil {

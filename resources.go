@@ -21,6 +21,7 @@ type Resource struct {
 	// Status and Active are the shop floor's once the resource is in use: a
 	// record that sets them undoes what was set there. Leave them unset to
 	// leave them alone.
+	// Status is overwritten with a default by some servers where an update leaves it out: see [WithOverwritingUpdates].
 	Status Opt[ResourceStatus] `json:"status,omitzero"`
 	Active Opt[bool]           `json:"active,omitzero"`
 

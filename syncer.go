@@ -141,6 +141,10 @@ func (o *Outcome) close(cause error) error {
 		return nil
 	}
 	e := &RecordError{cause: cause}
+	if o.Status == StatusParentFailed {
+		o.fail(e) // code, field and message would be the parent's
+		return e
+	}
 	var api *APIError
 	if errors.As(cause, &api) {
 		e.Code, e.Message = api.Code, api.Message
@@ -360,10 +364,16 @@ func (c *checker) required(field, s string) {
 	}
 }
 
+// Complaints about a record that JSON can't hold as it is.
+const (
+	notUTF8      = "is not valid UTF-8: convert it from the ERP's code page first"
+	extraIsField = "is a field of the record: set it there"
+)
+
 // text demands what a database column of text can hold.
 func (c *checker) text(field, s string) {
 	if !utf8.ValidString(s) {
-		c.complain(field, "UTF8", "is not valid UTF-8: convert it from the ERP's code page first", nil)
+		c.complain(field, "UTF8", notUTF8, nil)
 	} else if strings.IndexByte(s, 0) >= 0 {
 		c.complain(field, "UTF8", "holds a NUL character, which no text column takes: remove it", nil)
 	}
@@ -397,7 +407,7 @@ func (c *checker) extra(extra map[string]any, table map[string]int) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(extra)) {
 		if _, known := table[name]; known || name == "" {
-			c.complain("Extra["+name+"]", "UNIQUE", "is a field of the record: set it there", nil)
+			c.complain("Extra["+name+"]", "UNIQUE", extraIsField, nil)
 			continue
 		}
 		c.text("Extra["+name+"]", name)
