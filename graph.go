@@ -140,7 +140,7 @@ func (g *graph) unanswered(parents, children *node, i int, field, value string, 
 		var c checker
 		c.complain(field, "FOREIGN_KEY", fmt.Sprintf("names %q, which is not in the dataset: add it, or leave WithParentsInDataset out", value), value)
 		children.place(i)
-		children.lane.withhold(i, StatusFailed, c.err(i, Key{}))
+		children.lane.withhold(i, StatusFailed, c.err(i, children.lane.key(i)))
 		return
 	}
 	// A dataset without any parents is an increment, not a mistake.
@@ -275,7 +275,7 @@ func (g *graph) settle() bool {
 				again, came = true, true
 				g.release(n, &o)
 				if o.Index >= n.own {
-					o.lifted()
+					o.moved(-1)
 				}
 				g.run.account(&o)
 			}

@@ -3,7 +3,6 @@ package eryxon
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"iter"
 	"time"
 )
@@ -209,32 +208,3 @@ var jobColumns = fieldTable[JobRow]()
 
 func (r *JobRow) columns() map[string]int              { return jobColumns }
 func (r *JobRow) unknown() *map[string]json.RawMessage { return &r.Unknown }
-
-// appendList appends records nested in another.
-func appendList[R any, P recordPtr[R]](b []byte, name string, list []R) ([]byte, error) {
-	if len(list) == 0 {
-		return b, nil
-	}
-	b = append(appendKey(b, name), '[')
-	var err error
-	for i := range list {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		if b, err = P(&list[i]).appendJSON(b, ""); err != nil {
-			return b, fmt.Errorf("%s%d: %w", name, i, err)
-		}
-	}
-	return append(b, ']'), nil
-}
-
-// nestedOutcomes lists nested records depth first; their fate is settled when
-// their carrier's is.
-func nestedOutcomes[R any, P recordPtr[R]](out []Outcome, e Entity, list []R, source string) []Outcome {
-	for i := range list {
-		r := P(&list[i])
-		out = append(out, Outcome{Entity: e, Index: i, Key: r.recordKey(source)})
-		out = append(out, r.nested(source)...)
-	}
-	return out
-}

@@ -117,25 +117,27 @@ type Outcome struct {
 	Record any
 	// Nested accounts for the parts and operations that a job or part carried
 	// inside it, depth first; their Index counts within the list they came in.
-	// The documented answer does not speak of them: once sent they are
-	// unknown, whatever became of the record that carried them.
+	// The documented answer does not speak of them: sent inside it they are
+	// unknown, whatever became of the record that carried them. Where a server
+	// takes no nested records they are sent on their own, and each has a true
+	// outcome.
 	Nested []Outcome
 }
 
-// moved shifts the outcome's place by that of its stream in the input.
-func (o *Outcome) moved(by int) {
-	o.Index += by
-	if e, ok := o.Err.(*RecordError); ok { //nolint:errorlint // Err is a RecordError itself by its definition
-		e.Index += by
+// moved gives the outcome another place in the input; -1 is that of a record
+// that was nested in another, and has none.
+func (o *Outcome) moved(to int) {
+	o.Index = to
+	e, ok := o.Err.(*RecordError) //nolint:errorlint // Err is a RecordError itself by its definition
+	if !ok {
+		return
 	}
-}
-
-// lifted marks the outcome of a record that was nested in another, and has no
-// place in an input.
-func (o *Outcome) lifted() {
-	o.Index = -1
-	if e, ok := o.Err.(*RecordError); ok { //nolint:errorlint // Err is a RecordError itself by its definition
-		e.Index = -1
+	e.Index = to
+	if invalid, ok := e.cause.(*ValidationError); ok && invalid.Local { //nolint:errorlint // only the record's own, not its parent's
+		invalid.Index = to
+		for i := range invalid.Details {
+			invalid.Details[i].EntityIndex = to
+		}
 	}
 }
 

@@ -2,6 +2,8 @@ package eryxon
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"math"
 	"net/http"
 	"strconv"
@@ -254,4 +256,36 @@ func parseRetryAfter(s string, now time.Time, skew time.Duration) time.Duration 
 		return -1
 	}
 	return max(0, t.Add(-skew).Sub(now))
+}
+
+// completed fills in what a 429 tells in its body rather than its headers.
+func (r limitReport) completed(body []byte, now time.Time) limitReport {
+	var info struct {
+		Error struct {
+			RateLimitInfo struct {
+				Remaining  *int     `json:"remaining"`
+				ResetAt    string   `json:"resetAt"`
+				RetryAfter *float64 `json:"retryAfter"`
+			} `json:"rateLimitInfo"`
+		} `json:"error"`
+	}
+	if json.Unmarshal(body, &info) == nil {
+		i := info.Error.RateLimitInfo
+		if r.left < 0 && i.Remaining != nil && *i.Remaining >= 0 {
+			r.left = *i.Remaining
+		}
+		if r.retryAfter < 0 && i.RetryAfter != nil {
+			r.retryAfter = parseRetryAfter(fmt.Sprint(*i.RetryAfter), now, 0)
+		}
+		if r.reset.IsZero() && r.retryAfter < 0 {
+			r.reset, _ = parseMoment(i.ResetAt, now, 0)
+		}
+	}
+	if r.reset.IsZero() && r.retryAfter > 0 && r.left == 0 {
+		r.reset = now.Add(r.retryAfter)
+	}
+	if r.retryAfter < 0 && r.left == 0 && !r.reset.IsZero() {
+		r.retryAfter = max(0, r.reset.Sub(now))
+	}
+	return r
 }

@@ -125,7 +125,7 @@ func TestClockSkewIsCorrected(t *testing.T) {
 	}
 }
 
-// report is what one answer says, at a time after noon.
+// say has the limiter observe what one answer says, at a time after noon.
 func say(l *limiter, seq int64, after time.Duration, left int, reset time.Duration) {
 	r := limitReport{left: left, retryAfter: -1}
 	if reset != 0 {

@@ -85,9 +85,8 @@ func (e *EntityReport) setCost(t tally, started time.Time) {
 	e.Time = time.Since(started)
 }
 
-func (e *EntityReport) addCost(t tally, started time.Time) {
-	t.add(tally{requests: e.Requests, attempts: e.Attempts, bytes: e.Bytes, waited: e.Waited})
-	e.setCost(t, started)
+func (e *EntityReport) tally() tally {
+	return tally{requests: e.Requests, attempts: e.Attempts, bytes: e.Bytes, waited: e.Waited}
 }
 
 // String returns the report as a table for people.
@@ -108,7 +107,7 @@ func (r *Report) String() string {
 	line("total", total)
 	_ = w.Flush() // a strings.Builder takes everything
 	if total.Nested.Total() > 0 {
-		fmt.Fprintf(&b, "sent inside other records, which no answer tells of: %s\n", total.Nested)
+		fmt.Fprintf(&b, "nested in other records: %s\n", total.Nested)
 	}
 	for _, text := range r.Warnings {
 		fmt.Fprintf(&b, "warning: %s\n", text)

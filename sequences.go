@@ -58,9 +58,16 @@ func runSequence[R any, P recordPtr[R], Row any](w *windows, in Input[R], lifted
 	if w.co.cfg.keepNested {
 		lift = nil
 	}
-	if w.fatal != nil || w.closed != nil && !lifted {
-		settleUnread(w, s.at.entity, in.slice, 0, lifted, lift)
+	if cause := w.fatal; cause != nil || w.closed != nil && !lifted {
+		if cause == nil {
+			cause = w.closed
+		}
+		settleUnread(w, s.at.entity, in.slice, 0, lifted, lift, cause)
 		return
+	}
+	var seen func(int) screen
+	if !lifted {
+		seen = s.screen(in.slice, w.co.cfg.source)
 	}
 	next, stop := iter.Pull2(in.all())
 	defer stop()
@@ -86,29 +93,38 @@ func runSequence[R any, P recordPtr[R], Row any](w *windows, in Input[R], lifted
 				}
 			}
 		}
+		var running *engine[R, P]
 		st := s.stream(w.ctx, input, streamConcurrency, nil, func(e *engine[R, P]) {
+			running = e
 			e.withheld = func(r P) (Status, error) { return w.withheld(r) }
+			if seen != nil {
+				e.screen = func(i int) screen { return seen(first + i) }
+			}
 		})
+		report := w.run.report.of(s.at.entity)
+		before := report.tally()
 		for o := range st.All() {
-			o.moved(first)
+			o.moved(first + o.Index)
 			w.remember(&o)
 			if lifted {
-				o.lifted()
+				o.moved(-1)
+			}
+			if cost := running.stats.plus(before); cost != report.tally() {
+				report.setCost(cost, w.run.report.Started)
 			}
 			w.run.account(&o)
 		}
 		first += taken
-		w.run.report.of(s.at.entity).addCost(st.stats, w.run.report.Started)
+		report.setCost(st.stats.plus(before), w.run.report.Started)
 		if err := st.Err(); err != nil {
 			w.run.ended(err)
-			switch {
-			case st.inputFailed:
+			if st.inputFailed {
 				w.closed = err
-			case endsEntityOnly(err):
-			default:
-				w.closed, w.fatal = err, err
 			}
-			settleUnread(w, s.at.entity, in.slice, first, lifted, lift)
+			if st.sendErr != nil && !endsEntityOnly(st.sendErr) {
+				w.closed, w.fatal = st.sendErr, st.sendErr
+			}
+			settleUnread(w, s.at.entity, in.slice, first, lifted, lift, err)
 			return
 		}
 		if more {
@@ -132,15 +148,16 @@ func (in Input[R]) all() iter.Seq2[R, error] {
 }
 
 // settleUnread accounts for records that the SDK has in hand and does not send.
-func settleUnread[R any, P recordPtr[R]](w *windows, e Entity, records []R, from int, lifted bool, lift func(P)) {
+func settleUnread[R any, P recordPtr[R]](w *windows, e Entity, records []R, from int, lifted bool, lift func(P), cause error) {
 	for i, r := range records[min(from, len(records)):] {
 		if lift != nil {
 			lift(&r)
 		}
 		o := Outcome{Entity: e, Index: from + i, Key: P(&r).recordKey(w.co.cfg.source), Status: StatusNotSent, Record: r, Nested: P(&r).nested(w.co.cfg.source)}
-		_ = o.close(w.run.end) // the outcome keeps it
+		_ = o.close(cause) // the outcome keeps it
+		w.remember(&o)
 		if lifted {
-			o.lifted()
+			o.moved(-1)
 		}
 		w.run.account(&o)
 	}

@@ -67,6 +67,11 @@ func (t *tally) add(o tally) {
 	t.waited += o.waited
 }
 
+func (t tally) plus(o tally) tally {
+	t.add(o)
+	return t
+}
+
 // screen is the verdict on a record that comes from looking at the whole input
 // beforehand.
 type screen struct {

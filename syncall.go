@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 	"time"
 )
 
@@ -63,7 +62,8 @@ func WithParentsInDataset() SyncAllOption {
 
 // WithNested sends parts and operations that are nested in a job or part
 // inside it, where requests matter more than outcomes: what became of them is
-// then unknown. By default SyncAll lifts them out and syncs them as records of
+// then unknown, unless the server takes none. By default SyncAll lifts them out
+// and syncs them as records of
 // their own, counted after those of the entity's own input.
 func WithNested() SyncAllOption {
 	return syncAllOption(func(c *config) error { c.keepNested = true; return nil })
@@ -137,7 +137,7 @@ type syncRun struct {
 	report   *Report
 	failures PartialError
 	end      error
-	sinkErrs []error
+	sinkErrs []sinkError // by sink, nil while none has failed
 	progress *progressReporter
 }
 
@@ -156,12 +156,17 @@ func (r *syncRun) account(o *Outcome) {
 			r.failures.Failures = append(r.failures.Failures, failed)
 		}
 	}
-	for _, s := range r.cfg.sinks {
+	for i, s := range r.cfg.sinks {
 		if s.failures == o.Status.Success() {
 			continue
 		}
-		if err := s.write(r.report.RunID, *o); err != nil && len(r.sinkErrs) < listedFailures {
-			r.sinkErrs = append(r.sinkErrs, fmt.Errorf("eryxon: outcome of %s %s not written: %w", o.Entity.singular(), o.Key, err))
+		if err := s.write(r.report.RunID, *o); err != nil {
+			if r.sinkErrs == nil {
+				r.sinkErrs = make([]sinkError, len(r.cfg.sinks))
+			}
+			if r.sinkErrs[i].n++; r.sinkErrs[i].n == 1 {
+				r.sinkErrs[i].first = fmt.Errorf("eryxon: outcome of %s %s not written: %w", o.Entity.singular(), o.Key, err)
+			}
 		}
 	}
 	r.progress.update(false)
@@ -173,7 +178,19 @@ func (r *syncRun) err() error {
 		errs = append(errs, &r.failures)
 	}
 	errs = append(errs, r.end)
-	return errors.Join(append(errs, r.sinkErrs...)...)
+	for _, s := range r.sinkErrs {
+		if s.n > 1 {
+			s.first = fmt.Errorf("%w (and %d more)", s.first, s.n-1)
+		}
+		errs = append(errs, s.first)
+	}
+	return errors.Join(errs...)
+}
+
+// sinkError is what a sink has failed to take: the first, and how many.
+type sinkError struct {
+	first error
+	n     int
 }
 
 func (r *syncRun) ended(err error) {
@@ -186,6 +203,7 @@ func (r *syncRun) ended(err error) {
 type lane interface {
 	entity() Entity
 	size() int
+	key(i int) Key
 	// feed gives the lane its i-th record; withhold settles it unsent.
 	feed(i int)
 	withhold(i int, s Status, cause error)
@@ -216,14 +234,14 @@ func newLane[R any, P recordPtr[R], Row any](co *core, f *flight, records []R) *
 
 func (l *sliceLane[R, P]) entity() Entity { return l.at.entity }
 func (l *sliceLane[R, P]) size() int      { return len(l.records) }
+func (l *sliceLane[R, P]) key(i int) Key  { return P(&l.records[i]).recordKey(l.cfg.source) }
 func (l *sliceLane[R, P]) feed(i int) {
 	l.engine.next = i
 	l.take(P(&l.records[i]))
 }
 
 func (l *sliceLane[R, P]) withhold(i int, s Status, cause error) {
-	r := P(&l.records[i])
-	l.refuse(Outcome{Entity: l.at.entity, Index: i, Key: r.recordKey(l.cfg.source)}, r, s, cause)
+	l.refuse(Outcome{Entity: l.at.entity, Index: i, Key: l.key(i)}, P(&l.records[i]), s, cause)
 }
 
 func (l *sliceLane[R, P]) idle() bool { return len(l.full) == 0 }
@@ -285,59 +303,4 @@ func (r *syncRun) slices(ctx context.Context, co *core, data Dataset) {
 	}
 	g.link(jobs, data.Cells.slice, parts, ops)
 	g.execute()
-}
-
-// lift takes nested records out of their carriers, on copies.
-func lift(jobs []Job, parts []Part, ops []Operation) ([]Job, []Part, []Operation) {
-	copied := false
-	for i := range jobs {
-		if len(jobs[i].Parts) == 0 {
-			continue
-		}
-		if !copied {
-			jobs, copied = slices.Clone(jobs), true
-			parts = slices.Clip(parts)
-		}
-		parts = append(parts, liftParts(&jobs[i])...)
-	}
-	copied = false
-	for i := range parts {
-		if len(parts[i].Operations) == 0 {
-			continue
-		}
-		if !copied {
-			parts, copied = slices.Clone(parts), true
-			ops = slices.Clip(ops)
-		}
-		ops = append(ops, liftOperations(&parts[i])...)
-	}
-	return jobs, parts, ops
-}
-
-// liftParts takes the parts out of a job.
-func liftParts(j *Job) []Part {
-	lifted := slices.Clone(j.Parts)
-	for i := range lifted {
-		p := &lifted[i]
-		p.ExternalSource = cmpOr(p.ExternalSource, j.ExternalSource)
-		if p.JobID == "" {
-			p.JobExternalID = cmpOr(p.JobExternalID, j.ExternalID)
-		}
-	}
-	j.Parts = nil
-	return lifted
-}
-
-// liftOperations takes the operations out of a part.
-func liftOperations(p *Part) []Operation {
-	lifted := slices.Clone(p.Operations)
-	for i := range lifted {
-		o := &lifted[i]
-		o.ExternalSource = cmpOr(o.ExternalSource, p.ExternalSource)
-		if o.PartID == "" {
-			o.PartExternalID = cmpOr(o.PartExternalID, p.ExternalID)
-		}
-	}
-	p.Operations = nil
-	return lifted
 }

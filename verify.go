@@ -132,3 +132,163 @@ func sameValue(want, got []byte) bool {
 	}
 	return false
 }
+
+// deliverTwice sends a bulk and the same bulk once more: what the second counts
+// as created the first did not make. The first record goes by itself, where
+// none of its entity has yet, for its answer tells whether the server can store
+// the entity at all.
+func (d *delivery[R, P]) deliverTwice(list []*sentRecord[R], ambiguous bool) {
+	var sure []*sentRecord[R]
+	for _, s := range list {
+		if d.c.entity == EntityCells || d.c.entity == EntityOperations {
+			if !provable(P(&s.record)) {
+				d.deliverSingly([]*sentRecord[R]{s}, ambiguous)
+				continue
+			}
+		}
+		sure = append(sure, s)
+	}
+	if len(sure) > 0 && !marked(d.dialect(), &d.dialect().proven, d.c.entity) {
+		d.deliverSingly(sure[:1], ambiguous)
+		sure = sure[1:]
+	}
+	for len(sure) > 0 {
+		if lack := marked(d.dialect(), &d.dialect().lacking, d.c.entity); lack != nil {
+			d.refuse(sure, lack)
+			return
+		}
+		if len(sure) <= 2 {
+			d.deliverSingly(sure, ambiguous)
+			return
+		}
+		n := d.fitting(sure)
+		d.twice(sure[:n], ambiguous)
+		sure = sure[n:]
+	}
+}
+
+func (d *delivery[R, P]) twice(list []*sentRecord[R], ambiguous bool) {
+	if d.done.end != nil {
+		d.settleUnsent(list, ambiguous)
+		return
+	}
+	out, first := d.send(list, ambiguous)
+	if out.fate != fateAnswered {
+		if len(list) > 1 && d.tooLarge(list, out) {
+			d.deliverTwice(list, out.mayHaveWritten())
+			return
+		}
+		d.settleFailed(list, out)
+		return
+	}
+	list = d.settleListed(list, out, first)
+	if len(list) == 0 {
+		return
+	}
+	again, second := d.send(list, false)
+	if again.fate != fateAnswered || !second.counted() || second.failed > 0 || second.created+second.updated != len(list) {
+		d.doubt(list, out, again.err)
+		return
+	}
+	status := StatusSynced
+	switch {
+	case ambiguous || out.ambiguous:
+	case first.created == len(list) && second.created == 0:
+		status = StatusCreated
+	case first.updated == len(list) && second.created == 0:
+		status = StatusUpdated
+	}
+	d.findLost(list, again, second.created, status)
+}
+
+// settleListed settles what a counting answer names as failed and returns the
+// others.
+func (d *delivery[R, P]) settleListed(list []*sentRecord[R], out *result, answer *bulkAnswer) []*sentRecord[R] {
+	found := reconcile(list, answer, out.ambiguous)
+	rest := list[:0:0]
+	for i, s := range list {
+		if f := &found[i]; f.status == StatusFailed {
+			d.fail(s, out, f.status, recordError(f, false, d.e.co.redact))
+		} else {
+			rest = append(rest, s)
+		}
+	}
+	return rest
+}
+
+// doubt settles records that were sent and can't be checked.
+func (d *delivery[R, P]) doubt(list []*sentRecord[R], out *result, cause error) {
+	text := "the answer gives counts only, and the check of them brought no answer that tells"
+	if cause != nil {
+		text += ": " + cause.Error()
+	}
+	for _, s := range list {
+		o := d.outcome(s, out, StatusUnknown)
+		o.Record = s.record
+		o.fail(&RecordError{Message: text, kind: ErrBadAnswer})
+		d.done.outcomes = append(d.done.outcomes, o)
+	}
+}
+
+// findLost settles records of which the given number did not arrive, by asking
+// again for halves. A single sync of a lost one gives the reason, which the
+// others of its group share.
+func (d *delivery[R, P]) findLost(list []*sentRecord[R], out *result, lost int, status Status) {
+	switch {
+	case len(list) == 0:
+	case d.done.end != nil:
+		d.doubt(list, out, d.done.end)
+	case lost == 0:
+		for _, s := range list {
+			d.arrive(s, out, status, "")
+		}
+	case lost == len(list):
+		d.settleLost(list)
+	case d.left == 0:
+		d.doubt(list, out, errors.New("too many records were lost to look for each"))
+	default:
+		d.left--
+		half := len(list) / 2
+		again, answer := d.send(list[:half], false)
+		if again.fate != fateAnswered || !answer.counted() || answer.created > min(half, lost) || answer.created+answer.updated != half {
+			d.doubt(list, out, again.err)
+			return
+		}
+		d.findLost(list[:half], again, answer.created, status)
+		d.findLost(list[half:], out, lost-answer.created, status)
+	}
+}
+
+// settleLost settles records that the server claimed and did not store.
+func (d *delivery[R, P]) settleLost(list []*sentRecord[R]) {
+	d.single(list[0], true)
+	rest := list[1:]
+	if len(rest) == 0 {
+		return
+	}
+	last := d.done.outcomes[len(d.done.outcomes)-1]
+	if last.Status != StatusFailed {
+		// The one alone went through: there is no common reason.
+		d.deliverSingly(rest, true)
+		return
+	}
+	for _, s := range rest {
+		o := d.outcome(s, &result{requestID: last.RequestID, attempts: last.Attempts}, StatusFailed)
+		o.Record = s.record
+		_ = o.close(errors.Unwrap(&sharedReason{last.Err})) // the outcome keeps it
+		d.done.outcomes = append(d.done.outcomes, o)
+	}
+}
+
+// sharedReason takes the reason out of another record's error.
+type sharedReason struct{ err error }
+
+func (s *sharedReason) Error() string { return s.err.Error() }
+
+func (s *sharedReason) Unwrap() error {
+	var e *RecordError
+	if errors.As(s.err, &e) && e.cause != nil {
+		return e.cause
+	}
+	return s.err
+}

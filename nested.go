@@ -1,0 +1,172 @@
+package eryxon
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// deliverNested delivers what the records carried inside them, as records of
+// their own, once their carriers are through.
+func (d *delivery[R, P]) deliverNested(list []*sentRecord[R], outcomes []Outcome, ambiguous bool) {
+	carriers := make(map[int]*sentRecord[R])
+	for _, s := range list {
+		if len(s.nested) > 0 {
+			carriers[s.index] = s
+		}
+	}
+	if len(carriers) == 0 {
+		return
+	}
+	var parts []Part
+	var ops []Operation
+	for i := range outcomes {
+		o := &outcomes[i]
+		s, carries := carriers[o.Index]
+		if !carries {
+			continue
+		}
+		if status, cause := childStatus(o, d.e.cfg.strictParents); cause != nil {
+			for k := range o.Nested {
+				n := &o.Nested[k]
+				n.Status, n.RequestID = status, ""
+				n.fail(&RecordError{cause: cause})
+			}
+			continue
+		}
+		copied := s.record
+		switch r := any(P(&copied)).(type) {
+		case *Job:
+			r.ExternalSource = s.key.Source
+			parts = append(parts, liftParts(r)...)
+		case *Part:
+			r.ExternalSource = s.key.Source
+			ops = append(ops, liftOperations(r)...)
+		}
+	}
+	settled := make(map[entityKey]*Outcome)
+	deliverLifted[Part, *Part](d.e, &d.done, parts, ambiguous, settled)
+	deliverLifted[Operation, *Operation](d.e, &d.done, ops, ambiguous, settled)
+	for i := range outcomes {
+		for k := range outcomes[i].Nested {
+			n := &outcomes[i].Nested[k]
+			if o, ok := settled[entityKey{n.Entity, n.Key}]; ok {
+				n.Status, n.ID, n.Err, n.Record, n.RequestID, n.Attempts = o.Status, o.ID, o.Err, o.Record, o.RequestID, o.Attempts
+			}
+		}
+	}
+}
+
+// deliverLifted delivers lifted records as a part of another delivery.
+func deliverLifted[C any, PC recordPtr[C], R any, P recordPtr[R]](carrier *engine[R, P], done *finishedChunk, list []C, ambiguous bool, settled map[entityKey]*Outcome) {
+	if len(list) == 0 {
+		return
+	}
+	e := newEngine[C, PC](carrier.co, newEndpoint(entityOf[C]()), carrier.cfg, carrier.flight)
+	d := &delivery[C, PC]{e: e, c: newChunk[C](e.at.entity), left: searchRequests}
+	d.done.end = done.end
+	for i := range list {
+		r := PC(&list[i])
+		if _, err := add(d.c, r, r.recordKey(carrier.cfg.source), i, carrier.cfg.source, math.MaxInt); err != nil {
+			o := Outcome{Entity: e.at.entity, Index: i, Key: r.recordKey(carrier.cfg.source), Status: StatusFailed}
+			_ = o.close(err) // the outcome keeps it
+			d.done.outcomes = append(d.done.outcomes, o)
+		}
+	}
+	d.deliverCounted(d.c.live(), ambiguous)
+	done.stats.add(d.done.stats)
+	if done.end == nil {
+		done.end = d.done.end
+	}
+	for i := range d.done.outcomes {
+		o := &d.done.outcomes[i]
+		settled[entityKey{o.Entity, o.Key}] = o
+		for k := range o.Nested {
+			settled[entityKey{o.Nested[k].Entity, o.Nested[k].Key}] = &o.Nested[k]
+		}
+	}
+}
+
+// lift takes nested records out of their carriers, on copies.
+func lift(jobs []Job, parts []Part, ops []Operation) ([]Job, []Part, []Operation) {
+	copied := false
+	for i := range jobs {
+		if len(jobs[i].Parts) == 0 {
+			continue
+		}
+		if !copied {
+			jobs, copied = slices.Clone(jobs), true
+			parts = slices.Clip(parts)
+		}
+		parts = append(parts, liftParts(&jobs[i])...)
+	}
+	copied = false
+	for i := range parts {
+		if len(parts[i].Operations) == 0 {
+			continue
+		}
+		if !copied {
+			parts, copied = slices.Clone(parts), true
+			ops = slices.Clip(ops)
+		}
+		ops = append(ops, liftOperations(&parts[i])...)
+	}
+	return jobs, parts, ops
+}
+
+// liftParts takes the parts out of a job.
+func liftParts(j *Job) []Part {
+	lifted := slices.Clone(j.Parts)
+	for i := range lifted {
+		p := &lifted[i]
+		p.ExternalSource = cmpOr(p.ExternalSource, j.ExternalSource)
+		if p.JobID == "" {
+			p.JobExternalID = cmpOr(p.JobExternalID, j.ExternalID)
+		}
+	}
+	j.Parts = nil
+	return lifted
+}
+
+// liftOperations takes the operations out of a part.
+func liftOperations(p *Part) []Operation {
+	lifted := slices.Clone(p.Operations)
+	for i := range lifted {
+		o := &lifted[i]
+		o.ExternalSource = cmpOr(o.ExternalSource, p.ExternalSource)
+		if o.PartID == "" {
+			o.PartExternalID = cmpOr(o.PartExternalID, p.ExternalID)
+		}
+	}
+	p.Operations = nil
+	return lifted
+}
+
+// appendList appends records nested in another.
+func appendList[R any, P recordPtr[R]](b []byte, name string, list []R) ([]byte, error) {
+	if len(list) == 0 {
+		return b, nil
+	}
+	b = append(appendKey(b, name), '[')
+	var err error
+	for i := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		if b, err = P(&list[i]).appendJSON(b, ""); err != nil {
+			return b, fmt.Errorf("%s%d: %w", name, i, err)
+		}
+	}
+	return append(b, ']'), nil
+}
+
+// nestedOutcomes lists nested records depth first; their fate is settled when
+// their carrier's is.
+func nestedOutcomes[R any, P recordPtr[R]](out []Outcome, e Entity, list []R, source string) []Outcome {
+	for i := range list {
+		r := P(&list[i])
+		out = append(out, Outcome{Entity: e, Index: i, Key: r.recordKey(source)})
+		out = append(out, r.nested(source)...)
+	}
+	return out
+}

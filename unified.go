@@ -1,0 +1,190 @@
+package eryxon
+
+import "fmt"
+
+// deliverUnified takes the fast route for the records that it can carry.
+func (d *delivery[R, P]) deliverUnified(list []*sentRecord[R], ambiguous bool) {
+	var carried, partial, others []*sentRecord[R]
+	for _, s := range list {
+		ok, part := unifiable(P(&s.record))
+		switch {
+		case !ok || !d.e.co.unifiedEntity(d.c.entity):
+			others = append(others, s)
+		case part:
+			partial = append(partial, s)
+		default:
+			carried = append(carried, s)
+		}
+	}
+	existing, absent, ids := d.existence(partial)
+	carried = append(carried, absent...)
+	for _, group := range bySource(carried) {
+		for len(group) > 0 && d.done.end == nil {
+			n := d.fitting(group)
+			others = append(others, d.unified(group[:n], ambiguous, false)...)
+			group = group[n:]
+		}
+		if len(group) > 0 {
+			d.settleUnsent(group, ambiguous)
+		}
+	}
+	d.deliverProven(append(existing, others...), ids, ambiguous)
+}
+
+// existence tells rows that exist from those that do not. What can't be told
+// counts as existing, for which no field may be overwritten.
+func (d *delivery[R, P]) existence(list []*sentRecord[R]) (existing, absent []*sentRecord[R], ids map[Key]string) {
+	if len(list) == 0 {
+		return nil, nil, nil
+	}
+	keys := make([]Key, len(list))
+	for i, s := range list {
+		keys[i] = s.key
+	}
+	found, out, err := d.e.co.diffKeys(d.e.flight.goOn, d.e.cfg, d.c.entity, keys)
+	if out != nil {
+		d.done.stats.attempts += out.attempts
+		d.done.stats.requests += out.attempts
+		d.done.stats.waited += out.waited
+	}
+	ids = make(map[Key]string, len(list))
+	for _, s := range list {
+		r := found[s.key]
+		if err == nil && r.status == DiffCreate {
+			absent = append(absent, s)
+			continue
+		}
+		existing = append(existing, s)
+		ids[s.key] = r.id
+		d.dialect().remember(d.c.entity, s.key, r.id)
+	}
+	return existing, absent, ids
+}
+
+func bySource[R any](list []*sentRecord[R]) [][]*sentRecord[R] {
+	var groups [][]*sentRecord[R]
+	at := make(map[string]int, 1)
+	for _, s := range list {
+		i, ok := at[s.key.Source]
+		if !ok {
+			i = len(groups)
+			at[s.key.Source] = i
+			groups = append(groups, nil)
+		}
+		groups[i] = append(groups[i], s)
+	}
+	return groups
+}
+
+// unified sends records of one source through the unified endpoint and returns
+// those that need another route. With hasBad, one of them is known to make the
+// server refuse all creates.
+func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) (others []*sentRecord[R]) {
+	if len(list) == 0 {
+		return nil
+	}
+	if hasBad && len(list) > 1 {
+		half := len(list) / 2
+		before := d.refusedTogether
+		others = d.unified(list[:half], ambiguous, false)
+		// Where the first half is clean the bad one is in the second, which
+		// need not be sent as a whole again.
+		return append(others, d.unified(list[half:], ambiguous, d.refusedTogether == before)...)
+	}
+	if d.done.end != nil {
+		d.settleUnsent(list, ambiguous)
+		return nil
+	}
+	body := d.c.appendArray(append(append([]byte(`{"`), d.c.entity...), `":`...), list)
+	// Its own hash does not follow changes made inside the MES.
+	body = append(body, `,"options":{"skip_unchanged":false}}`...)
+	var answer *erpAnswer
+	out := d.post(erpSyncPath, body, list, ambiguous, func(b []byte) (*envelope, error) {
+		var err error
+		answer, err = readERP(b, d.e.co.redact)
+		return &answer.envelope, err
+	})
+	switch {
+	case out.fate != fateAnswered && unsupportedUnified(out):
+		mark(d.dialect(), &d.dialect().noUnified, d.c.entity, true)
+		return list
+	case out.fate != fateAnswered && len(list) > 1 && d.tooLarge(list, out):
+		half := len(list) / 2
+		others = d.unified(list[:half], out.mayHaveWritten(), false)
+		return append(others, d.unified(list[half:], out.mayHaveWritten(), false)...)
+	case out.fate != fateAnswered && len(list) > 1 && wholeRefusal(out) && d.left > 0:
+		d.left--
+		d.refusedTogether++
+		return d.unified(list, out.mayHaveWritten(), true)
+	case out.fate != fateAnswered:
+		d.settleFailed(list, out)
+		return nil
+	}
+	found := reconcile(list, &answer.entity(d.c.entity).bulkAnswer, out.ambiguous)
+	together := make(map[string][]*sentRecord[R])
+	var texts []string
+	for i, s := range list {
+		f := &found[i]
+		said := understand(f.message)
+		switch {
+		case f.status.Success():
+			d.arrive(s, out, f.status, f.id)
+		case f.status == StatusFailed && said.kind == ErrMissingColumn:
+			others = append(others, d.lacks(s, out, f, said.field)...)
+		case f.status == StatusFailed && said.kind != ErrParentNotFound && f.message != "" && f.message != "Missing required fields":
+			if together[f.message] == nil {
+				texts = append(texts, f.message)
+			}
+			together[f.message] = append(together[f.message], s)
+		case f.status == StatusFailed && said.kind == ErrParentNotFound:
+			if p, ok := any(P(&s.record)).(*Part); ok {
+				d.dialect().forget(EntityJobs, Key{s.key.Source, p.JobExternalID})
+			}
+			d.fail(s, out, f.status, recordError(f, false, d.e.co.redact))
+		default:
+			d.fail(s, out, f.status, recordError(f, false, d.e.co.redact))
+		}
+	}
+	for _, text := range texts {
+		group := together[text]
+		f := &finding{status: StatusFailed, message: text, seen: true}
+		switch {
+		case len(group) == 1:
+			d.fail(group[0], out, StatusFailed, recordError(f, isDuplicateExternalKey(text), d.e.co.redact))
+		case d.left == 0:
+			for _, s := range group {
+				d.fail(s, out, StatusFailed, recordError(f, false, d.e.co.redact))
+			}
+		default:
+			// All creates are one insert: one bad record fails every one.
+			d.left--
+			d.refusedTogether++
+			others = append(others, d.unified(group, ambiguous, true)...)
+		}
+	}
+	return others
+}
+
+// lacks deals with a column that the server's database does not have.
+func (d *delivery[R, P]) lacks(s *sentRecord[R], out *result, f *finding, column string) []*sentRecord[R] {
+	if column == "priority" && d.c.entity == EntityJobs {
+		mark(d.dialect(), &d.dialect().noUnified, d.c.entity, true)
+		return []*sentRecord[R]{s} // the endpoint writes it always, other routes where it is given
+	}
+	if column == "sync_hash" {
+		lack := missingColumnError(d.c.entity, column, f.message)
+		mark(d.dialect(), &d.dialect().lacking, d.c.entity, lack)
+		d.refuse([]*sentRecord[R]{s}, lack)
+		return nil
+	}
+	d.fail(s, out, StatusFailed, recordError(f, false, d.e.co.redact))
+	return nil
+}
+
+// missingColumnError tells once for all records of an entity why none can be
+// written.
+func missingColumnError(e Entity, column, message string) error {
+	return &errReference{ErrMissingColumn, fmt.Sprintf(
+		"the server's table %s lacks the column %s, which the server itself writes: no record of this kind can be stored until the server's owner adds it (the server said: %s)",
+		e, column, printable(message))}
+}
