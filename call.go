@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -143,7 +144,11 @@ func (co *core) admit(ctx context.Context, cfg *config) (int64, time.Duration, e
 	if cfg.spent != nil && cfg.spent.Add(1) > int64(cfg.budget) {
 		return 0, 0, ErrRequestBudget
 	}
-	return co.shared.limiter.acquire(ctx, cfg.maxWait)
+	seq, waited, err := co.shared.limiter.acquire(ctx, cfg.maxWait)
+	if err != nil && cfg.spent != nil {
+		cfg.spent.Add(-1) // nothing was sent
+	}
+	return seq, waited, err
 }
 
 // endUnsent ends a call whose next attempt is not made.
@@ -173,6 +178,10 @@ func (co *core) endUnsent(cl *call, res *result, err error) {
 	res.err = co.apiError(cl, res, kind, "", message, err, nil)
 }
 
+// contentKinds are refusals of what a record says: the same content meets them
+// every time.
+var contentKinds = []error{ErrValidation, ErrParentNotFound, ErrMissingColumn, ErrNaturalKeyTaken, ErrDeletedOnServer}
+
 // settle corrects the fate of a call whose earlier attempt may have been
 // carried out: that a later one was turned away does not undo it. A refusal of
 // the content stands, for the earlier attempt had the same content.
@@ -180,9 +189,7 @@ func (r *result) settle() {
 	if !r.ambiguous || r.fate == fateAnswered {
 		return
 	}
-	switch r.kind {
-	case ErrValidation, ErrParentNotFound, ErrMissingColumn, ErrNaturalKeyTaken, ErrDeletedOnServer:
-	default:
+	if !slices.Contains(contentKinds, r.kind) {
 		r.fate = fateUnknown
 	}
 }

@@ -57,7 +57,8 @@ const (
 	// StatusUnchanged: the server holds this content already and skipped it.
 	StatusUnchanged
 	// StatusFailed: refused, by the server or by a local rule. Nothing was
-	// written; correct the record before it is sent again.
+	// written. The error says what has to change before it is sent again: the
+	// record, or the key, the plan, the server that refused the whole request.
 	StatusFailed
 	// StatusParentFailed: never sent, because its job, part or cell failed.
 	StatusParentFailed

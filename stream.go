@@ -327,7 +327,7 @@ func (e *engine[R, P]) take(r P) {
 		seen = e.screen(o.Index)
 	}
 	if seen.superseded {
-		o.Status = StatusSuperseded
+		o.supersede(r.nested(e.cfg.source))
 		e.ready = append(e.ready, o)
 		return
 	}
@@ -397,7 +397,9 @@ func (e *engine[R, P]) pack(r P, o Outcome) (int, error) {
 			old.superseded = true
 			c.dead++
 			delete(c.ids, o.Key.ExternalID)
-			e.ready = append(e.ready, Outcome{Entity: o.Entity, Index: old.index, Key: old.key, Status: StatusSuperseded})
+			earlier := Outcome{Entity: o.Entity, Index: old.index, Key: old.key}
+			earlier.supersede(old.nested)
+			e.ready = append(e.ready, earlier)
 			at = i
 			break
 		}

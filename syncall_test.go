@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -211,4 +212,370 @@ func takenOr(taken map[eryxon.Entity]int, asSeq bool, all int) int {
 		return taken[eryxon.EntityJobs]
 	}
 	return all
+}
+
+func TestAParentsFailureIsTheCauseOfItsChildren(t *testing.T) {
+	for name, asSeq := range map[string]bool{"slices": false, "sequences": true} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, srv *eryxontest.Server, client *eryxon.Client) {
+				srv.FailRecord(eryxontest.Jobs, "SO-0001", "Invalid priority")
+				srv.FailRecord(eryxontest.Parts, "P-2-0", "Invalid material")
+				cs, rs, js, ps, ops := factory(3, 1, 2)
+				data := sliced(cs, rs, js, ps, ops)
+				if asSeq {
+					data.Jobs = eryxon.FromSeq(seqOf(js)) // the others remain slices
+				}
+				outcomes := map[string]eryxon.Outcome{}
+				report, err := client.SyncAll(t.Context(), data, eryxon.WithOutcomes(func(o eryxon.Outcome) error {
+					outcomes[o.Key.ExternalID] = o
+					return nil
+				}))
+				require.ErrorIs(t, err, eryxon.ErrValidation)
+				assert.Equal(t, eryxon.Counts{Created: 7, Failed: 2, ParentFailed: 5}, report.Total().Counts)
+				for id, text := range map[string]string{"P-1-0": "priority", "O-1-0-0": "priority", "O-1-0-1": "priority", "O-2-0-0": "material", "O-2-0-1": "material"} {
+					o := outcomes[id]
+					assert.Equal(t, eryxon.StatusParentFailed, o.Status, id)
+					require.ErrorIs(t, o.Err, eryxon.ErrValidation, id)
+					var invalid *eryxon.ValidationError
+					require.ErrorAs(t, o.Err, &invalid, id)
+					assert.Contains(t, invalid.Message, text, "down to the parent's cause")
+					assert.NotNil(t, o.Record)
+					assert.Empty(t, o.RequestID)
+					assert.Zero(t, o.Attempts)
+					var e *eryxon.RecordError
+					require.ErrorAs(t, o.Err, &e)
+					assert.Equal(t, id, e.Key.ExternalID, "the error is the record's own")
+					assert.Empty(t, e.Field, "the parent's field is not the child's")
+				}
+				assert.Contains(t, outcomes["O-1-0-0"].Err.Error(), "SO-0001", "the text leads to the one at fault")
+				assert.Empty(t, srv.Orphans(), "no request in vain")
+			})
+		})
+	}
+}
+
+func TestStrictParentsKeepBackChildrenOfFailedUpdates(t *testing.T) {
+	for _, strict := range []bool{false, true} {
+		inBubble(t, func(t *testing.T, srv *eryxontest.Server, client *eryxon.Client) {
+			cs, rs, js, ps, ops := factory(1, 1, 1)
+			_, err := client.SyncAll(t.Context(), sliced(cs, rs, js, ps, ops))
+			require.NoError(t, err)
+			row, _ := srv.Row(eryxontest.Jobs, "SAP", "SO-0000")
+			id := row["id"].(string)
+			// The update fails, and the answer tells that the row is there.
+			srv.Script("/api-jobs/bulk-sync", eryxontest.Answer(200, map[string][]string{"Content-Type": {"application/json"}},
+				`{"success":true,"data":{"total":1,"created":0,"updated":0,"errors":1,"results":[{"external_id":"SO-0000","id":"`+id+`","action":"error","error":"Invalid priority"}]}}`))
+			var opts []eryxon.SyncAllOption
+			want := eryxon.Counts{Updated: 4, Failed: 1}
+			if strict {
+				opts, want = append(opts, eryxon.WithStrictParents()), eryxon.Counts{Updated: 2, Failed: 1, ParentFailed: 2}
+			}
+			report, err := client.SyncAll(t.Context(), sliced(cs, rs, js, ps, ops), opts...)
+			require.ErrorIs(t, err, eryxon.ErrValidation)
+			assert.Equal(t, want, report.Total().Counts)
+		})
+	}
+}
+
+func TestParentsInDatasetRefusesBeforeTheFirstRequest(t *testing.T) {
+	inBubble(t, func(t *testing.T, srv *eryxontest.Server, client *eryxon.Client) {
+		data := eryxon.Dataset{
+			Parts: eryxon.FromSlice([]eryxon.Part{{ExternalID: "P-1", PartNumber: "1", JobExternalID: "SO-1"}, {ExternalID: "P-2", PartNumber: "2", JobID: "a-uuid-of-the-server"}}),
+			Operations: eryxon.FromSlice([]eryxon.Operation{{ExternalID: "O-1", OperationName: "Cut", PartExternalID: "P-1", CellID: "a-uuid"},
+				{ExternalID: "O-2", OperationName: "Cut", PartExternalID: "P-9", CellName: "Cutting"}}),
+		}
+		outcomes := map[string]eryxon.Outcome{}
+		report, err := client.SyncAll(t.Context(), data, eryxon.WithParentsInDataset(), eryxon.WithOutcomes(func(o eryxon.Outcome) error {
+			outcomes[o.Key.ExternalID] = o
+			return nil
+		}))
+		require.ErrorIs(t, err, eryxon.ErrValidation)
+		assert.Equal(t, eryxon.Counts{Failed: 3, ParentFailed: 1}, report.Total().Counts, "P-2 goes, and the server refuses it")
+		for _, id := range []string{"P-1", "O-2"} {
+			var invalid *eryxon.ValidationError
+			require.ErrorAs(t, outcomes[id].Err, &invalid, id)
+			assert.True(t, invalid.Local)
+			assert.Equal(t, outcomes[id].Key, invalid.Key)
+			assert.Equal(t, outcomes[id].Index, invalid.Index)
+			assert.Contains(t, invalid.Error(), "not in the dataset")
+		}
+		assert.Equal(t, eryxon.StatusParentFailed, outcomes["O-1"].Status)
+		for _, r := range srv.Requests() {
+			assert.Equal(t, []eryxontest.Key{{Entity: eryxontest.Parts, Source: "SAP", ExternalID: "P-2"}}, r.Keys)
+		}
+
+		srv.Reset()
+		data.Jobs = eryxon.FromSeq(seqOf(someJobs(1)))
+		report, err = client.SyncAll(t.Context(), data, eryxon.WithParentsInDataset())
+		require.Error(t, err, "it can't be told of a sequence")
+		assert.Zero(t, report.Total().Read)
+		assert.Empty(t, srv.Requests())
+	})
+}
+
+func TestWhatLooksWrongIsToldBeforeTheFirstRequest(t *testing.T) {
+	inBubble(t, func(t *testing.T, srv *eryxontest.Server, client *eryxon.Client) {
+		var told []string
+		watch := eryxon.WithLogger(slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) {
+			if text := string(p); strings.Contains(text, "eryxon: dataset") {
+				assert.Empty(t, srv.Requests(), "before the first request")
+				told = append(told, text)
+			}
+			return len(p), nil
+		}), nil)))
+		loud := clientOf(t, srv, watch)
+		jobs := []eryxon.Job{{ExternalID: "SO-1", JobNumber: "J-1"}, {ExternalID: "SO-2", JobNumber: "J-2"}, {ExternalID: "SO-2", JobNumber: "J-3"}}
+		parts := []eryxon.Part{{ExternalID: "P-1", ExternalSource: "Odoo", PartNumber: "1", JobExternalID: "SO-1"}, {ExternalID: "P-2", PartNumber: "2", JobExternalID: "SO-2"}}
+		report, err := loud.SyncAll(t.Context(), eryxon.Dataset{Jobs: eryxon.FromSlice(jobs), Parts: eryxon.FromSlice(parts)})
+		require.ErrorIs(t, err, eryxon.ErrParentNotFound)
+		require.Len(t, report.Warnings, 1)
+		assert.Contains(t, report.Warnings[0], "another source")
+		assert.Contains(t, report.Warnings[0], "Odoo/SO-1")
+		assert.Len(t, told, 1)
+		assert.Equal(t, eryxon.Counts{Created: 1, Failed: 2}, report.Jobs.Counts, "a repeated key of different content is refused, all of them")
+		assert.Equal(t, eryxon.Counts{Failed: 1, ParentFailed: 1}, report.Parts.Counts)
+		for _, r := range srv.Requests() {
+			assert.NotContains(t, string(r.Body), "SO-2", "neither of them is sent, nor their children")
+		}
+		// A dataset without any jobs is an increment: nothing looks wrong.
+		report, err = client.SyncAll(t.Context(), eryxon.Dataset{Parts: eryxon.FromSlice([]eryxon.Part{{ExternalID: "P-3", PartNumber: "3", JobExternalID: "SO-1"}})})
+		require.NoError(t, err)
+		assert.Empty(t, report.Warnings)
+	})
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+func TestRepeatedKeysInASliceAreRefusedBesideASequenceToo(t *testing.T) {
+	inBubble(t, func(t *testing.T, srv *eryxontest.Server, client *eryxon.Client) {
+		jobs := []eryxon.Job{{ExternalID: "SO-1", JobNumber: "J-1"}, {ExternalID: "SO-2", JobNumber: "J-2"}, {ExternalID: "SO-2", JobNumber: "J-3"}, {ExternalID: "SO-1", JobNumber: "J-1"}}
+		data := eryxon.Dataset{Jobs: eryxon.FromSlice(jobs), Cells: eryxon.FromSeq(seqOf([]eryxon.Cell{{ExternalID: "C", Name: "C"}}))}
+		report, err := client.SyncAll(t.Context(), data)
+		require.ErrorIs(t, err, eryxon.ErrValidation)
+		assert.Equal(t, eryxon.Counts{Created: 1, Failed: 2, Superseded: 1}, report.Jobs.Counts)
+		assert.Len(t, srv.Rows(eryxontest.Jobs), 1)
+	})
+}
+
+// nestedFactory is two jobs with two parts of two operations each inside.
+func nestedFactory() []eryxon.Job {
+	jobs := someJobs(2)
+	for i := range jobs {
+		for k := range 2 {
+			id := fmt.Sprintf("%d-%d", i, k)
+			p := eryxon.Part{ExternalID: "P-" + id, PartNumber: id, Material: eryxon.Some("steel"), Quantity: eryxon.Some(1)}
+			for m := range 2 {
+				p.Operations = append(p.Operations, eryxon.Operation{ExternalID: fmt.Sprintf("O-%s-%d", id, m), OperationName: "Cut", CellName: "Cutting",
+					Sequence: eryxon.Some(m), EstimatedTimeMinutes: eryxon.Some(1.0)})
+			}
+			jobs[i].Parts = append(jobs[i].Parts, p)
+		}
+	}
+	return jobs
+}
+
+func TestNestedRecordsAreLiftedOutUnlessAskedOtherwise(t *testing.T) {
+	for _, asSeq := range []bool{false, true} {
+		inBubble(t, func(t *testing.T, srv *eryxontest.Server, client *eryxon.Client) {
+			srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "Cutting"})
+			srv.FailRecord(eryxontest.Parts, "P-1-1", "Invalid material")
+			jobs := nestedFactory()
+			jobs[0].Parts[0].Operations[1].OperationName = "" // refused locally
+			jobs[0].ExternalSource = "Odoo"
+			data := eryxon.Dataset{Jobs: eryxon.FromSlice(jobs)}
+			if asSeq {
+				data.Jobs = eryxon.FromSeq(seqOf(jobs))
+			}
+			var failed []eryxon.Outcome
+			sink := eryxon.WithOutcomes(func(o eryxon.Outcome) error {
+				failed = append(failed, o)
+				return nil
+			})
+			report, err := client.SyncAll(t.Context(), data, sink)
+			require.Error(t, err)
+			assert.Equal(t, eryxon.Counts{Created: 2}, report.Jobs.Counts)
+			assert.Equal(t, eryxon.Counts{Created: 3, Failed: 1}, report.Parts.Counts)
+			assert.Equal(t, eryxon.Counts{Created: 5, Failed: 1, ParentFailed: 2}, report.Operations.Counts)
+			assert.Zero(t, report.Total().Nested.Total())
+			require.Len(t, failed, 4)
+			for _, o := range failed {
+				assert.Equal(t, -1, o.Index, "it has no place in an input")
+				var e *eryxon.RecordError
+				require.ErrorAs(t, o.Err, &e)
+				assert.Equal(t, -1, e.Index)
+				assert.NotContains(t, o.Err.Error(), "(record")
+				var invalid *eryxon.ValidationError
+				require.ErrorAs(t, o.Err, &invalid)
+				if invalid.Local {
+					assert.Equal(t, -1, invalid.Index)
+				}
+			}
+			_, ok := srv.Row(eryxontest.Operations, "Odoo", "O-0-0-0")
+			assert.True(t, ok, "they inherit the source")
+			assert.Len(t, jobs[0].Parts, 2, "the caller's records are not changed")
+			assert.Len(t, jobs[1].Parts[0].Operations, 2)
+			assert.Empty(t, srv.Orphans())
+
+			srv.Reset()
+			srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "Cutting"})
+			report, err = client.SyncAll(t.Context(), eryxon.Dataset{Jobs: data.Jobs}, eryxon.WithNested())
+			require.Error(t, err, "the job that carries what breaks a rule is refused")
+			assert.Equal(t, eryxon.Counts{Created: 1, Failed: 1}, report.Total().Counts)
+			assert.Equal(t, eryxon.Counts{Unknown: 6, NotSent: 6}, report.Total().Nested, "no answer tells of them")
+			assert.Len(t, srv.Requests(), 1)
+			assert.Contains(t, report.String(), "sent inside other records, which no answer tells of: 6 not sent, 6 unknown")
+		})
+	}
+}
+
+func TestAPlanLimitEndsItsEntityOnly(t *testing.T) {
+	for name, seq := range map[string]bool{"slices": false, "beside a sequence": true} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, srv *eryxontest.Server, client *eryxon.Client) {
+				srv.SetQuotaExceeded(eryxontest.Jobs, true)
+				cs, rs, js, ps, ops := factory(30, 1, 1)
+				js[29].Parts = []eryxon.Part{{ExternalID: "P-in", PartNumber: "in"}}
+				data := sliced(cs, rs, js, ps, ops)
+				if seq {
+					data.Cells = eryxon.FromSeq(seqOf(cs))
+				}
+				report, err := client.SyncAll(t.Context(), data, eryxon.WithMaxRequestRecords(10), eryxon.WithConcurrency(1))
+				require.ErrorIs(t, err, eryxon.ErrQuotaExceeded)
+				require.ErrorIs(t, report.Ended, eryxon.ErrQuotaExceeded)
+				assert.Equal(t, eryxon.Counts{Failed: 10, NotSent: 20}, report.Jobs.Counts)
+				assert.Equal(t, 2, report.Cells.Counts.Created+report.Resources.Counts.Created, "the others go on")
+				assert.Equal(t, eryxon.Counts{ParentFailed: 10, NotSent: 21}, report.Parts.Counts)
+				assert.Equal(t, 30, report.Operations.Counts.Total())
+				assert.Len(t, srv.Requests(), 3, "nothing is sent in vain")
+				assert.Empty(t, srv.Orphans())
+			})
+		})
+	}
+}
+
+func TestARunThatCannotGoOnSendsNoMore(t *testing.T) {
+	for name, seq := range map[string]bool{"slices": false, "sequences": true} {
+		for what, tt := range map[string]struct {
+			fault eryxontest.Fault
+			want  error
+		}{
+			"key revoked": {eryxontest.StatusJSON(401, "UNAUTHORIZED", "Invalid or revoked API key"), eryxon.ErrUnauthorized},
+			"quota used up": {eryxontest.TooManyRequests(map[string][]string{"Retry-After": {"86400"}, "X-Ratelimit-Remaining": {"0"},
+				"X-Ratelimit-Reset": {"86400"}}), eryxon.ErrRateLimited},
+		} {
+			t.Run(name+" "+what, func(t *testing.T) {
+				inBubble(t, func(t *testing.T, srv *eryxontest.Server, client *eryxon.Client) {
+					// cells, resources and the first parts pass
+					srv.Script("/api-parts/bulk-sync", eryxontest.Fault{}, tt.fault)
+					cs, rs, js, ps, ops := factory(10, 3, 2)
+					data := sliced(cs, rs, js, ps, ops)
+					if seq {
+						data.Parts = eryxon.FromSeq(seqOf(ps))
+					}
+					report, err := client.SyncAll(t.Context(), data, eryxon.WithMaxRequestRecords(10), eryxon.WithConcurrency(1))
+					require.ErrorIs(t, err, tt.want)
+					require.ErrorIs(t, report.Ended, tt.want)
+					requests := srv.Requests()
+					assert.NotEqual(t, 200, requests[len(requests)-1].Status, "the refused one is the last")
+					total := report.Total()
+					assert.Equal(t, total.Read, total.Counts.Total())
+					created := 0
+					for _, e := range []eryxontest.Entity{eryxontest.Jobs, eryxontest.Parts, eryxontest.Operations, eryxontest.Cells, eryxontest.Resources} {
+						created += len(srv.Rows(e))
+					}
+					assert.Equal(t, created, total.Counts.Created)
+					assert.Zero(t, total.Counts.Unknown)
+					assert.Positive(t, total.Counts.NotSent)
+				})
+			})
+		}
+	}
+}
+
+func TestABudgetHoldsForTheWholeRun(t *testing.T) {
+	for _, seq := range []bool{false, true} {
+		for budget := 1; budget < 12; budget++ {
+			inBubble(t, func(t *testing.T, srv *eryxontest.Server, client *eryxon.Client) {
+				cs, rs, js, ps, ops := factory(20, 1, 2)
+				data := sliced(cs, rs, js, ps, ops)
+				if seq {
+					data.Operations = eryxon.FromSeq(seqOf(ops))
+				}
+				report, err := client.SyncAll(t.Context(), data, eryxon.WithMaxRequestRecords(10), eryxon.WithRequestBudget(budget))
+				assert.Len(t, srv.Requests(), min(budget, 10))
+				total := report.Total()
+				if budget >= 10 {
+					require.NoError(t, err)
+					return
+				}
+				require.ErrorIs(t, err, eryxon.ErrRequestBudget)
+				require.ErrorIs(t, report.Ended, eryxon.ErrRequestBudget)
+				assert.Equal(t, total.Read-total.Counts.Created, total.Counts.NotSent)
+			}, eryxontest.WithLatency(time.Second, 0))
+		}
+	}
+}
+
+func TestARunThatIsCancelledInTheMiddle(t *testing.T) {
+	for _, seq := range []bool{false, true} {
+		for _, grace := range []time.Duration{0, time.Minute} {
+			inBubble(t, func(t *testing.T, srv *eryxontest.Server, client *eryxon.Client) {
+				ctx, cancel := context.WithTimeout(t.Context(), 3500*time.Millisecond)
+				defer cancel()
+				start := time.Now()
+				cs, rs, js, ps, ops := factory(50, 1, 2)
+				data := sliced(cs, rs, js, ps, ops)
+				if seq {
+					data.Cells = eryxon.FromSeq(seqOf(cs))
+				}
+				report, err := client.SyncAll(ctx, data, eryxon.WithMaxRequestRecords(5), eryxon.WithConcurrency(2), eryxon.WithGracePeriod(grace))
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				require.ErrorIs(t, report.Ended, context.DeadlineExceeded)
+				counts := report.Total().Counts
+				assert.Equal(t, 202, counts.Total(), "every record of a slice is accounted for")
+				if grace == 0 {
+					assert.Equal(t, 3500*time.Millisecond, time.Since(start))
+					assert.Positive(t, counts.Unknown)
+				} else {
+					assert.Equal(t, 4*time.Second, time.Since(start), "what is in flight comes back")
+					assert.Zero(t, counts.Unknown)
+				}
+				assert.Equal(t, 202-counts.Created-counts.Unknown, counts.NotSent+counts.ParentFailed)
+				time.Sleep(time.Minute)
+				for _, r := range srv.Requests() {
+					assert.Less(t, r.Start.Sub(start), 3500*time.Millisecond, "no new ones are made")
+				}
+			}, eryxontest.WithLatency(time.Second, 0))
+		}
+	}
+}
+
+func TestAnErrorOfASequenceEndsTheRunAfterWhatWasRead(t *testing.T) {
+	inBubble(t, func(t *testing.T, srv *eryxontest.Server, client *eryxon.Client) {
+		broken := errors.New("the ERP's cursor was closed")
+		cs, rs, js, ps, ops := factory(20, 1, 1)
+		js[3].Parts = []eryxon.Part{{ExternalID: "P-in", PartNumber: "in", Material: eryxon.Some("x"), Quantity: eryxon.Some(1)}}
+		data := sliced(cs, rs, js, ps, ops)
+		data.Jobs = eryxon.FromSeq(func(yield func(eryxon.Job, error) bool) {
+			for _, j := range js[:15] {
+				if !yield(j, nil) {
+					return
+				}
+			}
+			yield(eryxon.Job{}, broken)
+		})
+		opened := false
+		data.Operations = eryxon.FromSeq(func(func(eryxon.Operation, error) bool) { opened = true })
+		report, err := client.SyncAll(t.Context(), data)
+		require.ErrorIs(t, err, broken)
+		require.ErrorIs(t, report.Ended, broken)
+		assert.Contains(t, err.Error(), "at record 15")
+		assert.Equal(t, eryxon.Counts{Created: 15}, report.Jobs.Counts, "what was read is sent")
+		assert.Equal(t, eryxon.Counts{Created: 1, NotSent: 20}, report.Parts.Counts, "with what it carried")
+		assert.False(t, opened, "no further input is read")
+		_, ok := srv.Row(eryxontest.Parts, "SAP", "P-in")
+		assert.True(t, ok)
+	})
 }

@@ -231,8 +231,8 @@ func (d *delivery[R, P]) doubt(list []*sentRecord[R], out *result, cause error) 
 }
 
 // findLost settles records of which the given number did not arrive, by asking
-// again for halves. A single sync of a lost one gives the reason, which the
-// others of its group share.
+// again for halves. Single syncs of a few lost ones give the reason, which the
+// others of their group share.
 func (d *delivery[R, P]) findLost(list []*sentRecord[R], out *result, lost int, status Status) {
 	switch {
 	case len(list) == 0:
@@ -261,34 +261,46 @@ func (d *delivery[R, P]) findLost(list []*sentRecord[R], out *result, lost int, 
 
 // settleLost settles records that the server claimed and did not store.
 func (d *delivery[R, P]) settleLost(list []*sentRecord[R]) {
-	d.single(list[0], true)
-	rest := list[1:]
+	few := min(len(list), singleRecords+1)
+	d.deliverSingly(list[:few], true)
+	rest := list[few:]
 	if len(rest) == 0 {
 		return
 	}
-	last := d.done.outcomes[len(d.done.outcomes)-1]
-	if last.Status != StatusFailed {
-		// The one alone went through: there is no common reason.
-		d.deliverSingly(rest, true)
-		return
+	var refused *RecordError
+	for _, o := range d.done.outcomes[len(d.done.outcomes)-few:] {
+		if e, ok := o.Err.(*RecordError); !ok || o.Status != StatusFailed || !refusesContent(e) { //nolint:errorlint // Err is a RecordError itself by its definition
+			// There is no reason that all of them share.
+			d.deliverSingly(rest, true)
+			return
+		} else if refused == nil {
+			refused = e
+		}
 	}
 	for _, s := range rest {
-		o := d.outcome(s, &result{requestID: last.RequestID, attempts: last.Attempts}, StatusFailed)
+		o := d.outcome(s, &result{requestID: refused.RequestID}, StatusFailed)
 		o.Record = s.record
-		_ = o.close(errors.Unwrap(&sharedReason{last.Err})) // the outcome keeps it
+		_ = o.close(&lostLike{refused}) // the outcome keeps it
 		d.done.outcomes = append(d.done.outcomes, o)
 	}
 }
 
-// sharedReason takes the reason out of another record's error.
-type sharedReason struct{ err error }
+// lostLike is why a record is not there that the server claimed to have stored.
+type lostLike struct{ other *RecordError }
 
-func (s *sharedReason) Error() string { return s.err.Error() }
+func (e *lostLike) Error() string {
+	return "the server claimed to store it and did not, as with others of the same request, of which one was refused by itself: " +
+		strings.TrimPrefix(e.other.Error(), "eryxon: ")
+}
 
-func (s *sharedReason) Unwrap() error {
-	var e *RecordError
-	if errors.As(s.err, &e) && e.cause != nil {
-		return e.cause
+func (e *lostLike) Unwrap() error { return e.other }
+
+// refusesContent reports an error that the same content meets every time.
+func refusesContent(err error) bool {
+	for _, kind := range contentKinds {
+		if errors.Is(err, kind) {
+			return true
+		}
 	}
-	return s.err
+	return false
 }
