@@ -255,3 +255,12 @@ func (r *BulkResult) Err() error {
 	partial.Total, partial.Failed = len(r.Outcomes), len(partial.Failures)
 	return &partial
 }
+
+// supersede settles a record that a later one of the same key replaces, with
+// all that it carries.
+func (o *Outcome) supersede(nested []Outcome) {
+	o.Status, o.Nested = StatusSuperseded, nested
+	for i := range nested {
+		nested[i].Status = StatusSuperseded
+	}
+}

@@ -219,7 +219,7 @@ func TestAParentsFailureIsTheCauseOfItsChildren(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, srv *eryxontest.Server, client *eryxon.Client) {
 				srv.FailRecord(eryxontest.Jobs, "SO-0001", "Invalid priority")
-				srv.FailRecord(eryxontest.Parts, "P-2-0", "Invalid material")
+				srv.FailRecord(eryxontest.Parts, "P-2-0", "Invalid quantity")
 				cs, rs, js, ps, ops := factory(3, 1, 2)
 				data := sliced(cs, rs, js, ps, ops)
 				if asSeq {
@@ -232,7 +232,7 @@ func TestAParentsFailureIsTheCauseOfItsChildren(t *testing.T) {
 				}))
 				require.ErrorIs(t, err, eryxon.ErrValidation)
 				assert.Equal(t, eryxon.Counts{Created: 7, Failed: 2, ParentFailed: 5}, report.Total().Counts)
-				for id, text := range map[string]string{"P-1-0": "priority", "O-1-0-0": "priority", "O-1-0-1": "priority", "O-2-0-0": "material", "O-2-0-1": "material"} {
+				for id, text := range map[string]string{"P-1-0": "priority", "O-1-0-0": "priority", "O-1-0-1": "priority", "O-2-0-0": "quantity", "O-2-0-1": "quantity"} {
 					o := outcomes[id]
 					assert.Equal(t, eryxon.StatusParentFailed, o.Status, id)
 					require.ErrorIs(t, o.Err, eryxon.ErrValidation, id)
@@ -280,7 +280,7 @@ func TestStrictParentsKeepBackChildrenOfFailedUpdates(t *testing.T) {
 func TestParentsInDatasetRefusesBeforeTheFirstRequest(t *testing.T) {
 	inBubble(t, func(t *testing.T, srv *eryxontest.Server, client *eryxon.Client) {
 		data := eryxon.Dataset{
-			Parts: eryxon.FromSlice([]eryxon.Part{{ExternalID: "P-1", PartNumber: "1", JobExternalID: "SO-1"}, {ExternalID: "P-2", PartNumber: "2", JobID: "a-uuid-of-the-server"}}),
+			Parts: eryxon.FromSlice([]eryxon.Part{{ExternalID: "P-1", PartNumber: "1", JobExternalID: "SO-1"}, {ExternalID: "P-2", PartNumber: "2", JobID: "a-uuid", Material: eryxon.Some("x"), Quantity: eryxon.Some(1)}}),
 			Operations: eryxon.FromSlice([]eryxon.Operation{{ExternalID: "O-1", OperationName: "Cut", PartExternalID: "P-1", CellID: "a-uuid"},
 				{ExternalID: "O-2", OperationName: "Cut", PartExternalID: "P-9", CellName: "Cutting"}}),
 		}
@@ -380,7 +380,7 @@ func TestNestedRecordsAreLiftedOutUnlessAskedOtherwise(t *testing.T) {
 	for _, asSeq := range []bool{false, true} {
 		inBubble(t, func(t *testing.T, srv *eryxontest.Server, client *eryxon.Client) {
 			srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "Cutting"})
-			srv.FailRecord(eryxontest.Parts, "P-1-1", "Invalid material")
+			srv.FailRecord(eryxontest.Parts, "P-1-1", "Invalid quantity")
 			jobs := nestedFactory()
 			jobs[0].Parts[0].Operations[1].OperationName = "" // refused locally
 			jobs[0].ExternalSource = "Odoo"
