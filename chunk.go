@@ -23,6 +23,7 @@ type sentRecord[R any] struct {
 	nested     []Outcome
 	superseded bool
 	own        []byte // its JSON where that is not the chunk's
+	vetted     bool   // it was found to be new, so there is nothing to overwrite
 }
 
 func newChunk[R any](e Entity) *chunk[R] {

@@ -17,11 +17,12 @@ const (
 // delivery is a worker's job: to get one chunk through, in one request or in
 // as many as it takes, and to settle each of its records once.
 type delivery[R any, P recordPtr[R]] struct {
-	e      *engine[R, P]
-	c      *chunk[R]
-	done   finishedChunk
-	landed bool // something of the chunk is known to have arrived
-	left   int  // requests that the search may still make
+	e       *engine[R, P]
+	c       *chunk[R]
+	done    finishedChunk
+	landed  bool    // something of the chunk is known to have arrived
+	left    int     // requests that the search may still make
+	scratch checker // allocated once, not once a record
 	// refusedTogether counts answers that refused records for another's fault.
 	refusedTogether int
 }
@@ -99,11 +100,7 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 	if d.e.cfg.overwrite {
 		return list
 	}
-	risky := func(s *sentRecord[R]) bool {
-		var c checker
-		hazards(&c, P(&s.record))
-		return len(c.details) > 0 || statusSet(P(&s.record))
-	}
+	risky := func(s *sentRecord[R]) bool { return d.hazards(s) != nil || statusSet(P(&s.record)) }
 	if !slices.ContainsFunc(list, risky) {
 		return list
 	}
@@ -111,30 +108,50 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 	if !fills && out == nil {
 		return list
 	}
-	safe := list[:0:0]
-	if out != nil {
-		for _, s := range list {
-			if risky(s) {
-				d.settleUndelivered(s, out.err, ambiguous)
-			} else {
-				safe = append(safe, s)
-			}
-		}
-		return safe
-	}
+	var safe, doubtful []*sentRecord[R]
 	for _, s := range list {
-		var c checker
-		hazards(&c, P(&s.record))
-		switch err := c.err(s.index, s.key); {
-		case err != nil:
-			d.refuse([]*sentRecord[R]{s}, err)
+		switch {
+		case out != nil && risky(s):
+			d.settleUndelivered(s, out.err, ambiguous)
+		case onlyOnUpdate(d.hazards(s)) && diffable(d.c.entity):
+			doubtful = append(doubtful, s)
+		case d.hazards(s) != nil:
+			d.refuseHazard(s, ambiguous)
 		case statusSet(P(&s.record)):
 			d.deliverSingly([]*sentRecord[R]{s}, ambiguous)
 		default:
 			safe = append(safe, s)
 		}
 	}
-	return safe
+	existing, absent, _ := d.existence(doubtful)
+	for _, s := range existing {
+		d.refuseHazard(s, ambiguous)
+	}
+	for _, s := range absent {
+		s.vetted = true
+	}
+	return append(safe, absent...)
+}
+
+// hazards is what the server would do to the record if it exists; nil if
+// nothing.
+func (d *delivery[R, P]) hazards(s *sentRecord[R]) []FieldError {
+	if s.vetted {
+		return nil
+	}
+	d.scratch = checker{}
+	hazards(&d.scratch, P(&s.record))
+	return d.scratch.details
+}
+
+func (d *delivery[R, P]) refuseHazard(s *sentRecord[R], ambiguous bool) {
+	d.hazards(s)
+	err := d.scratch.err(s.index, s.key)
+	if ambiguous {
+		d.settleUndelivered(s, err, ambiguous)
+		return
+	}
+	d.refuse([]*sentRecord[R]{s}, err)
 }
 
 // send makes one bulk request.

@@ -280,11 +280,7 @@ func (co *core) translate(r any, source string, jobs, parts map[Key]string, cell
 
 // unifiedEntity reports whether the unified endpoint takes the entity at all.
 func (co *core) unifiedEntity(e Entity) bool {
-	switch e {
-	case EntityJobs, EntityParts, EntityResources:
-		return !marked(&co.shared.dialect, &co.shared.dialect.noUnified, e)
-	}
-	return false
+	return diffable(e) && !marked(&co.shared.dialect, &co.shared.dialect.noUnified, e)
 }
 
 // unifiable reports whether the unified endpoint writes every field that the
@@ -441,6 +437,9 @@ func hazards(c *checker, r any) {
 		}
 	}
 	drops := func(extra map[string]any) {
+		if len(extra) == 0 {
+			return // sorting no names would cost as much as the record
+		}
 		for _, name := range slices.Sorted(maps.Keys(extra)) {
 			if name != "metadata" {
 				c.complain("Extra["+name+"]", "DROPPED", "is a column that this server drops without a word: leave it out, or say WithOverwritingUpdates", nil)
@@ -476,6 +475,21 @@ func hazards(c *checker, r any) {
 		drops(r.Extra)
 	}
 }
+
+// onlyOnUpdate reports hazards, at least one, to rows that exist: a new row has
+// nothing to overwrite or to clear.
+func onlyOnUpdate(details []FieldError) bool {
+	for _, d := range details {
+		if d.Constraint != "OVERWRITTEN" && d.Constraint != "NOT_CLEARED" {
+			return false
+		}
+	}
+	return len(details) > 0
+}
+
+// diffable reports whether the unified endpoint can tell of the entity's keys
+// which exist.
+func diffable(e Entity) bool { return e == EntityJobs || e == EntityParts || e == EntityResources }
 
 // statusSet reports a record whose work status a filling server's bulk would
 // pass over on an update; its single sync does not.

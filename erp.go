@@ -695,7 +695,7 @@ func (co *core) diffKeys(ctx context.Context, cfg *config, entity Entity, keys [
 	var total *result
 	for _, source := range sources {
 		for ids := bySource[source]; len(ids) > 0; {
-			n := diffable(ids)
+			n := askable(ids)
 			answers, out := co.diffSome(ctx, cfg, entity, source, ids[:n])
 			if total != nil {
 				out.attempts += total.attempts
@@ -714,8 +714,8 @@ func (co *core) diffKeys(ctx context.Context, cfg *config, entity Entity, keys [
 	return found, total, nil
 }
 
-// diffable is how many of the external ids one request may ask about.
-func diffable(ids []string) int {
+// askable is how many of the external ids one request may ask about.
+func askable(ids []string) int {
 	room := maxDiffURL
 	for i, id := range ids[:min(len(ids), maxDiffKeys)] {
 		room -= len(`%2C`)

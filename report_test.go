@@ -51,7 +51,7 @@ func TestTheReportAsATableAndAsJSON(t *testing.T) {
 		}
 		assert.Equal(t, []string{"jobs", "3", "2", "0", "0", "0", "1", "0", "0", "0", "0", "1", "1"}, strings.Fields(lines[3])[:13])
 		assert.Contains(t, lines[7], "warning: parts name a job that is not in the dataset")
-		assert.NotContains(t, text, "inside other records")
+		assert.NotContains(t, text, "nested")
 		for _, line := range lines[1:7] {
 			assert.Len(t, []rune(line), len([]rune(lines[0])), "columns stand under each other")
 		}

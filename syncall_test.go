@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/eryxon/eryxon-go"
 	"github.com/eryxon/eryxon-go/eryxontest"
@@ -425,7 +427,7 @@ func TestNestedRecordsAreLiftedOutUnlessAskedOtherwise(t *testing.T) {
 			assert.Equal(t, eryxon.Counts{Created: 1, Failed: 1}, report.Total().Counts)
 			assert.Equal(t, eryxon.Counts{Unknown: 6, NotSent: 6}, report.Total().Nested, "no answer tells of them")
 			assert.Len(t, srv.Requests(), 1)
-			assert.Contains(t, report.String(), "sent inside other records, which no answer tells of: 6 not sent, 6 unknown")
+			assert.Contains(t, report.String(), "nested in other records: 6 not sent, 6 unknown")
 		})
 	}
 }
@@ -578,4 +580,73 @@ func TestAnErrorOfASequenceEndsTheRunAfterWhatWasRead(t *testing.T) {
 		_, ok := srv.Row(eryxontest.Parts, "SAP", "P-in")
 		assert.True(t, ok)
 	})
+}
+
+func TestPlacesInASequenceAreThoseOfTheInputHoweverMuchItCarries(t *testing.T) {
+	inBubble(t, func(t *testing.T, srv *eryxontest.Server, client *eryxon.Client) {
+		// What is lifted out of the first jobs goes before the last are read.
+		jobs := someJobs(13)
+		for i := range jobs {
+			for k := range 1000 {
+				id := fmt.Sprintf("%d-%d", i, k)
+				jobs[i].Parts = append(jobs[i].Parts, eryxon.Part{ExternalID: id, PartNumber: id, Material: eryxon.Some("x"), Quantity: eryxon.Some(1)})
+			}
+		}
+		jobs[12].JobNumber, jobs[12].Parts = "", nil
+		report, err := client.SyncAll(t.Context(), eryxon.Dataset{Jobs: eryxon.FromSeq(seqOf(jobs))})
+		var e *eryxon.RecordError
+		require.ErrorAs(t, err, &e)
+		assert.Equal(t, 12, e.Index)
+		var invalid *eryxon.ValidationError
+		require.ErrorAs(t, err, &invalid)
+		assert.Equal(t, 12, invalid.Index)
+		assert.Equal(t, 12, invalid.Details[0].EntityIndex)
+		assert.Equal(t, 12_000, report.Parts.Counts.Created)
+		assert.Equal(t, 12, report.Parts.Requests)
+		assert.Equal(t, 2, report.Jobs.Requests, "memory stays bounded: the jobs go in two windows")
+		assert.Len(t, srv.Requests(), 14)
+		assert.Empty(t, srv.Orphans())
+	})
+}
+
+func TestARefusedKeyStopsARunWhoseInputBrokeOffToo(t *testing.T) {
+	inBubble(t, func(t *testing.T, srv *eryxontest.Server, client *eryxon.Client) {
+		srv.RevokeKey()
+		broken := errors.New("the ERP's cursor was closed")
+		report, err := client.SyncAll(t.Context(), eryxon.Dataset{Jobs: eryxon.FromSeq(func(yield func(eryxon.Job, error) bool) {
+			for _, j := range nestedFactory() {
+				yield(j, nil)
+			}
+			yield(eryxon.Job{}, broken)
+		})})
+		require.ErrorIs(t, err, broken)
+		require.ErrorIs(t, err, eryxon.ErrUnauthorized)
+		assert.Len(t, srv.Requests(), 1, "what the jobs carried is not sent in vain")
+		assert.Equal(t, 14, report.Total().Counts.Total())
+		assert.Zero(t, report.Total().Counts.Succeeded())
+	})
+}
+
+func TestAServerThatIsGoneCostsARunFewRequests(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, listener.Close())
+	client, err := eryxon.New("http://"+listener.Addr().String(), "key", eryxon.WithSource("SAP"),
+		eryxon.WithRetryPolicy(eryxon.RetryPolicy{MaxAttempts: 2, BaseDelay: 1, MaxDelay: 1}))
+	require.NoError(t, err)
+	for _, seq := range []bool{false, true} {
+		cs, rs, js, ps, ops := factory(50, 2, 2)
+		data := sliced(cs, rs, js, ps, ops)
+		if seq {
+			data.Cells = eryxon.FromSeq(seqOf(cs))
+		}
+		before := client.RateLimit().Requests
+		report, err := client.SyncAll(t.Context(), data, eryxon.WithMaxRequestRecords(10))
+		require.ErrorIs(t, err, eryxon.ErrConnection)
+		require.ErrorIs(t, report.Ended, eryxon.ErrConnection)
+		assert.Equal(t, eryxon.Counts{NotSent: 352}, report.Total().Counts, "nothing left, and all of it can be sent as it is")
+		assert.LessOrEqual(t, client.RateLimit().Requests-before, int64(8), "what is in flight at once, with its retries")
+	}
+	client.CloseIdleConnections()
 }

@@ -109,7 +109,12 @@ func (s *syncer[R, P, Row]) sync(ctx context.Context, r P, opts []CallOption) (*
 	}
 	if !cfg.overwrite && s.co.knownToFill() {
 		hazards(&rules, r)
-		if err := rules.err(0, res.Key); err != nil {
+		absent := false
+		if onlyOnUpdate(rules.details) && diffable(s.at.entity) {
+			found, _, err := s.co.diffKeys(ctx, &cfg, s.at.entity, []Key{res.Key})
+			absent = err == nil && found[res.Key].status == DiffCreate
+		}
+		if err := rules.err(0, res.Key); err != nil && !absent {
 			res.Status = StatusFailed
 			return res, res.close(err)
 		}
