@@ -508,13 +508,13 @@ func TestDiffKeysKeepsURLsShort(t *testing.T) {
 	for i := range long {
 		long[i] = fmt.Sprintf("%036d", i)
 	}
-	n := diffable(long)
+	n := askable(long)
 	assert.LessOrEqual(t, n*39, maxDiffURL)
 	assert.Greater(t, (n+1)*39, maxDiffURL)
 	short := make([]string, 600)
-	assert.Equal(t, maxDiffKeys, diffable(short))
-	assert.Equal(t, 1, diffable([]string{strings.Repeat("x", 2*maxDiffURL), "y"}))
-	assert.Equal(t, maxDiffURL/(3*3+3), diffable(repeatedText("ä/", 600)), "what a URL has to escape takes three bytes")
+	assert.Equal(t, maxDiffKeys, askable(short))
+	assert.Equal(t, 1, askable([]string{strings.Repeat("x", 2*maxDiffURL), "y"}))
+	assert.Equal(t, maxDiffURL/(3*3+3), askable(repeatedText("ä/", 600)), "what a URL has to escape takes three bytes")
 	cfg := defaultConfig()
 	c, _ := onWire(t)
 	found, out, err := c.core.diffKeys(t.Context(), &cfg, EntityJobs, nil)

@@ -63,8 +63,8 @@ func WithParentsInDataset() SyncAllOption {
 // WithNested sends parts and operations that are nested in a job or part
 // inside it, where requests matter more than outcomes: what became of them is
 // then unknown, unless the server takes none. By default SyncAll lifts them out
-// and syncs them as records of
-// their own, counted after those of the entity's own input.
+// and syncs them as records of their own, counted after those of the entity's
+// own input.
 func WithNested() SyncAllOption {
 	return syncAllOption(func(c *config) error { c.keepNested = true; return nil })
 }
@@ -292,9 +292,10 @@ func (r *syncRun) slices(ctx context.Context, co *core, data Dataset) {
 		jobs, parts, ops = lift(jobs, parts, ops)
 	}
 	g := &graph{run: r, cfg: &co.cfg, flight: f}
-	// Where workers are scarce, the lane that most depends on goes first.
-	g.jobs = g.add(newLane[Job, *Job, JobRow](co, f, jobs), len(data.Jobs.slice))
+	// Where workers are scarce, the lane that most depends on goes first; the
+	// cells, few as they are, before the jobs.
 	g.cells = g.add(newLane[Cell, *Cell, CellRow](co, f, data.Cells.slice), len(data.Cells.slice))
+	g.jobs = g.add(newLane[Job, *Job, JobRow](co, f, jobs), len(data.Jobs.slice))
 	g.parts = g.add(newLane[Part, *Part, PartRow](co, f, parts), len(data.Parts.slice))
 	g.ops = g.add(newLane[Operation, *Operation, OperationRow](co, f, ops), len(data.Operations.slice))
 	g.add(newLane[Resource, *Resource, ResourceRow](co, f, data.Resources.slice), len(data.Resources.slice))
