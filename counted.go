@@ -1,6 +1,7 @@
 package eryxon
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,10 @@ const singleRecords = 2
 // means that an earlier request may have written some of them.
 func (d *delivery[R, P]) deliverCounted(list []*sentRecord[R], ambiguous bool) {
 	if len(list) == 0 {
+		return
+	}
+	if d.done.end != nil {
+		d.settleUnsent(list, ambiguous)
 		return
 	}
 	if lack := marked(d.dialect(), &d.dialect().lacking, d.c.entity); lack != nil {
@@ -82,7 +87,7 @@ func (d *delivery[R, P]) translateAll(list []*sentRecord[R], ambiguous bool) []*
 		parts, out, err = co.resolve(ctx, cfg, EntityParts, partKeys)
 	}
 	if len(names) > 0 && err == nil {
-		cells, err = co.cellsByName(ctx, cfg, names)
+		cells, err = co.cellsByName(ctx, cfg, &d.e.flight.cells, names)
 	}
 	if err != nil {
 		d.undeliver(list, out, err, ambiguous)
@@ -104,10 +109,7 @@ func (d *delivery[R, P]) translateAll(list []*sentRecord[R], ambiguous bool) []*
 			s.own, err = P(&copied).appendJSON(nil, cfg.source)
 		}
 		if err != nil {
-			o := d.outcome(s, &result{}, StatusFailed)
-			o.Record = s.record
-			_ = o.close(err) // the outcome keeps it
-			d.done.outcomes = append(d.done.outcomes, o)
+			d.untranslatable(s, err, ambiguous)
 			continue
 		}
 		ready = append(ready, s)
@@ -174,6 +176,10 @@ func (d *delivery[R, P]) deliverProven(list []*sentRecord[R], ids map[Key]string
 	if len(list) == 0 {
 		return
 	}
+	if d.done.end != nil {
+		d.settleUnsent(list, ambiguous)
+		return
+	}
 	if d.c.entity == EntityParts {
 		list = d.translateParts(list, ambiguous)
 	}
@@ -225,12 +231,22 @@ func (d *delivery[R, P]) translateParts(list []*sentRecord[R], ambiguous bool) [
 			s.own, err = P(&copied).appendJSON(nil, d.e.cfg.source)
 		}
 		if err != nil {
-			d.refuse([]*sentRecord[R]{s}, err)
+			d.untranslatable(s, err, ambiguous)
 			continue
 		}
 		ready = append(ready, s)
 	}
 	return ready
+}
+
+// untranslatable settles a record whose references lead nowhere. An earlier
+// request may have written it all the same.
+func (d *delivery[R, P]) untranslatable(s *sentRecord[R], err error, ambiguous bool) {
+	if ambiguous {
+		d.settleUndelivered(s, err, ambiguous)
+		return
+	}
+	d.refuse([]*sentRecord[R]{s}, err)
 }
 
 // deliverSingly syncs records one by one: each answer carries the row or the
@@ -251,8 +267,11 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 		d.refuse([]*sentRecord[R]{s}, lack)
 		return
 	}
-	out, status, id, cause := d.e.co.putOne(d.e.flight.goOn, d.e.flight.wire, d.e.cfg, d.e.at, s.key, d.c.json(s), ambiguous)
-	d.count(out, len(d.c.json(s)))
+	// The transport may read a body after the answer came, when the chunk's
+	// memory holds other records.
+	body := bytes.Clone(d.c.json(s))
+	out, status, id, cause := d.e.co.putOne(d.e.flight.goOn, d.e.flight.wire, d.e.cfg, d.e.at, s.key, body, ambiguous)
+	d.count(out, len(body))
 	if cause == nil {
 		mark(d.dialect(), &d.dialect().proven, d.c.entity, true)
 		d.arrive(s, out, status, id)
@@ -263,8 +282,7 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 		case said.field == "sync_hash":
 			cause = missingColumnError(d.c.entity, said.field, messageOf(cause))
 			mark(d.dialect(), &d.dialect().lacking, d.c.entity, cause)
-		case d.e.cfg.omitMissing && optionalColumn(said.field) && !marked(d.dialect(), &d.dialect().absent, string(d.c.entity)+"."+said.field):
-			mark(d.dialect(), &d.dialect().absent, string(d.c.entity)+"."+said.field, true)
+		case d.e.cfg.omitMissing && d.dialect().sawAbsent(d.c.entity, cause):
 			if again := d.translateAll([]*sentRecord[R]{s}, ambiguous); len(again) == 1 {
 				d.single(s, ambiguous)
 			}
@@ -292,6 +310,18 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 // optionalColumn reports a field that a record can do without.
 func optionalColumn(column string) bool { return column == "priority" }
 
+// sawAbsent learns of an optional column that the server lacks. It reports
+// whether that is news, so that another try is worth it.
+func (d *dialect) sawAbsent(e Entity, refusal error) bool {
+	said := understand(messageOf(refusal))
+	name := string(e) + "." + said.field
+	if said.kind != ErrMissingColumn || !optionalColumn(said.field) || marked(d, &d.absent, name) {
+		return false
+	}
+	mark(d, &d.absent, name, true)
+	return true
+}
+
 // omitAbsent leaves out the fields whose columns the server is known to lack.
 func omitAbsent(d *dialect, r any) {
 	if j, ok := r.(*Job); ok && marked(d, &d.absent, string(EntityJobs)+".priority") {
@@ -301,6 +331,9 @@ func omitAbsent(d *dialect, r any) {
 
 // count adds a call to the account.
 func (d *delivery[R, P]) count(out *result, size int) {
+	if d.c.entity == EntityCells {
+		d.e.flight.cells.forget()
+	}
 	d.done.stats.attempts += out.attempts
 	d.done.stats.bytes += int64(out.attempts) * int64(size)
 	d.done.stats.waited += out.waited
@@ -380,6 +413,11 @@ func (s *syncer[R, P, Row]) syncCounted(ctx context.Context, cfg *config, r P, r
 		return res.Err
 	}
 	out, status, id, cause := s.co.putOne(ctx, ctx, cfg, s.at, res.Key, d.c.json(list[0]), false)
+	if cause != nil && cfg.omitMissing && d.dialect().sawAbsent(s.at.entity, cause) {
+		if list = d.translateAll(list, false); len(list) == 1 {
+			out, status, id, cause = s.co.putOne(ctx, ctx, cfg, s.at, res.Key, d.c.json(list[0]), false)
+		}
+	}
 	res.Response = out.response()
 	res.RequestID, res.Attempts = out.requestID, out.attempts
 	res.Status, res.ID, res.Row = status, id, decodeRow[Row](out.row)

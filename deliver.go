@@ -23,8 +23,9 @@ type delivery[R any, P recordPtr[R]] struct {
 	landed  bool    // something of the chunk is known to have arrived
 	left    int     // requests that the search may still make
 	scratch checker // allocated once, not once a record
-	// refusedTogether counts answers that refused records for another's fault.
-	refusedTogether int
+	// refusedTogether counts answers that refused records for another's fault,
+	// searched the requests that looked for it.
+	refusedTogether, searched int
 }
 
 func (e *engine[R, P]) work(c *chunk[R]) *finishedChunk {
@@ -107,6 +108,11 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 	fills, out := d.e.co.fills(d.e.flight.goOn, d.e.cfg)
 	if !fills && out == nil {
 		return list
+	}
+	if out != nil && ending(out) {
+		d.done.end = out.err
+		d.settleUnsent(list, ambiguous)
+		return nil
 	}
 	var safe, doubtful []*sentRecord[R]
 	for _, s := range list {

@@ -51,8 +51,8 @@ func WithoutChecks() BulkOption {
 // WithMissingColumnsOmitted leaves out a record's optional field, such as
 // priority, where the server's database lacks the column, instead of failing
 // the record. The outcome then speaks of the record without it.
-func WithMissingColumnsOmitted() BulkOption {
-	return bulkOption(func(c *config) error { c.omitMissing = true; return nil })
+func WithMissingColumnsOmitted() CallOption {
+	return callOption(func(c *config) error { c.omitMissing = true; return nil })
 }
 
 // Release returns which release the server was recognised as, without a
@@ -78,8 +78,7 @@ type dialect struct {
 	lacking   map[Entity]error // nothing of the entity can be written, and why
 	absent    map[string]bool  // optional columns that the server lacks, as entity.column
 	ids       map[entityKey]string
-	cells     map[string][]string // ids of the cells by name, nil while not asked
-	limits    map[Entity]int      // records that a bulk takes, where fewer than documented
+	limits    map[Entity]int // records that a bulk takes, where fewer than documented
 
 	asking  chan struct{} // has room for the one call that asks the server
 	filling filling
@@ -143,9 +142,6 @@ func (d *dialect) forget(e Entity, k Key) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.ids, entityKey{e, k})
-	if e == EntityCells {
-		d.cells = nil
-	}
 }
 
 func (d *dialect) id(e Entity, k Key) string {
@@ -203,31 +199,57 @@ func (co *core) resolve(ctx context.Context, cfg *config, e Entity, keys []Key) 
 	return ids, out, err
 }
 
-// cellsByName lists the cells once; again where a name is asked for that was
-// not there.
-func (co *core) cellsByName(ctx context.Context, cfg *config, want []string) (map[string][]string, error) {
-	d := &co.shared.dialect
-	d.mu.Lock()
-	known := d.cells
-	d.mu.Unlock()
-	stale := known == nil
-	for _, name := range want {
-		stale = stale || len(known[name]) == 0
+// cellList is the cells of the server by name, as a run has seen them. It is
+// not kept beyond the run: cells are renamed on the shop floor too.
+type cellList struct {
+	mu     sync.Mutex
+	byName map[string][]string // ids; nil while not asked, empty where there is none
+}
+
+// forget makes the next look-up ask again: the run has changed cells.
+func (l *cellList) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.byName = nil
+}
+
+// has returns the list if it tells of all the names.
+func (l *cellList) has(names []string) map[string][]string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, name := range names {
+		if _, asked := l.byName[name]; !asked {
+			return nil
+		}
 	}
-	if !stale {
+	return l.byName
+}
+
+// cellsByName lists the cells, once a run and again for a name that was not
+// asked for before.
+func (co *core) cellsByName(ctx context.Context, cfg *config, list *cellList, names []string) (map[string][]string, error) {
+	select {
+	case co.shared.dialect.asking <- struct{}{}:
+		defer func() { <-co.shared.dialect.asking }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if known := list.has(names); known != nil {
 		return known, nil
 	}
-	known = make(map[string][]string)
-	c := newClient(co)
-	for row, err := range c.Cells.List(ctx, CellListOptions{}, withConfig(cfg)) {
+	known := make(map[string][]string)
+	for row, err := range newClient(co).Cells.List(ctx, CellListOptions{}, withConfig(cfg)) {
 		if err != nil {
 			return nil, err
 		}
 		known[row.Name] = append(known[row.Name], row.ID)
 	}
-	d.mu.Lock()
-	d.cells = known
-	d.mu.Unlock()
+	for _, name := range names {
+		known[name] = append([]string{}, known[name]...)
+	}
+	list.mu.Lock()
+	defer list.mu.Unlock()
+	list.byName = known
 	return known, nil
 }
 
@@ -316,7 +338,8 @@ func provable(r any) bool {
 	small := func(o Opt[int]) bool { n, ok := o.Get(); return !ok || n >= math.MinInt32 && n <= math.MaxInt32 }
 	switch r := r.(type) {
 	case *Operation:
-		return len(r.Extra) == 0 && !r.Status.IsSet() && !r.Sequence.IsNull() && small(r.Sequence) && !r.EstimatedTimeMinutes.IsNull()
+		return r.PartID == "" && r.CellID == "" && // nobody has seen rows of such ids
+			len(r.Extra) == 0 && !r.Status.IsSet() && !r.Sequence.IsNull() && small(r.Sequence) && !r.EstimatedTimeMinutes.IsNull()
 	case *Cell:
 		return len(r.Extra) == 0 && !r.Sequence.IsNull() && small(r.Sequence)
 	}
@@ -328,9 +351,9 @@ func provable(r any) bool {
 // material and quantity, an operation's sequence and time, a cell's color and
 // active, a resource's status), keeps what null should clear, and drops columns
 // it does not know. Without it such a record is refused locally there, naming
-// the fields.
-func WithOverwritingUpdates() BulkOption {
-	return bulkOption(func(c *config) error { c.overwrite = true; return nil })
+// the fields; one that is known to be new is not.
+func WithOverwritingUpdates() CallOption {
+	return callOption(func(c *config) error { c.overwrite = true; return nil })
 }
 
 // filling is whether a server fills what a record leaves out.

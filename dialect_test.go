@@ -377,6 +377,15 @@ func TestAMissingOptionalColumnFailsTheRecordOrIsLeftOut(t *testing.T) {
 	row, ok := srv.Row(eryxontest.Jobs, "SAP", "SO-1")
 	require.True(t, ok)
 	assert.Equal(t, "Acme", row["customer"])
+
+	for _, release := range []eryxon.Release{eryxon.ReleaseUnknown, eryxon.ReleaseV08} {
+		_, client := releaseClient(t, eryxontest.V08AsMigrated, eryxon.WithRelease(release))
+		_, err := client.Jobs.Sync(t.Context(), job)
+		require.ErrorIs(t, err, eryxon.ErrMissingColumn)
+		one, err := client.Jobs.Sync(t.Context(), job, eryxon.WithMissingColumnsOmitted())
+		require.NoError(t, err)
+		assert.Equal(t, eryxon.StatusCreated, one.Status)
+	}
 }
 
 func TestACellNameThatFitsTwoCellsIsNeverPicked(t *testing.T) {

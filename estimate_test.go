@@ -51,8 +51,8 @@ func TestACleanRunCostsWhatIsEstimated(t *testing.T) {
 				report, err := client.SyncAll(t.Context(), data, opts...)
 				require.NoError(t, err)
 				assert.Len(t, srv.Requests(), estimate.Requests.Total())
-				assert.Equal(t, estimate.Requests, eryxon.RecordCounts{Cells: report.Cells.Requests, Resources: report.Resources.Requests,
-					Jobs: report.Jobs.Requests, Parts: report.Parts.Requests, Operations: report.Operations.Requests})
+				assert.Equal(t, eryxon.RecordCounts{Cells: report.Cells.Requests, Resources: report.Resources.Requests,
+					Jobs: report.Jobs.Requests, Parts: report.Parts.Requests, Operations: report.Operations.Requests}, estimate.Requests)
 				assert.Empty(t, srv.Orphans())
 			}, eryxontest.WithLatency(50*time.Millisecond, time.Millisecond))
 		}

@@ -893,7 +893,8 @@ func ExampleWithMissingColumnsOmitted() {
 func ExampleWithOverwritingUpdates() {
 	ctx := context.Background()
 	srv := eryxontest.New(eryxontest.WithRelease(eryxontest.V01))
-	srv.Seed(eryxontest.Jobs, eryxontest.Row{"external_source": "SAP", "external_id": "SO-001", "job_number": "JOB-001"})
+	job := srv.Seed(eryxontest.Jobs, eryxontest.Row{"external_source": "SAP", "external_id": "SO-001", "job_number": "JOB-001"})
+	srv.Seed(eryxontest.Parts, eryxontest.Row{"external_source": "SAP", "external_id": "10", "job_id": job, "part_number": "BRACKET-A", "material": "Steel 304"})
 	client, err := eryxon.New(srv.URL, srv.Key, eryxon.WithHTTPClient(srv.Client()), eryxon.WithSource("SAP"))
 	if err != nil {
 		log.Fatal(err)
@@ -908,5 +909,5 @@ func ExampleWithOverwritingUpdates() {
 	fmt.Println(res.Counts, err)
 	// Output:
 	// material is left out, and this server overwrites it with a default on an update: give it, or say WithOverwritingUpdates
-	// 1 created <nil>
+	// 1 updated <nil>
 }

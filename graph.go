@@ -20,7 +20,7 @@ type node struct {
 	queue    []int32 // records whose parents are through
 	placed   []bool  // given to the lane, or withheld from it
 	placings int
-	waits    []int8  // parents that are not through yet, by record
+	waits    []int32 // parents that are not through yet, by record
 	kids     []int32 // first edge by record, -1 without
 	halted   bool
 }
@@ -33,7 +33,7 @@ type edge struct {
 }
 
 func (g *graph) add(l lane, own int) *node {
-	n := &node{lane: l, own: own, placed: make([]bool, l.size()), waits: make([]int8, l.size()), kids: make([]int32, l.size())}
+	n := &node{lane: l, own: own, placed: make([]bool, l.size()), waits: make([]int32, l.size()), kids: make([]int32, l.size())}
 	for i := range n.kids {
 		n.kids[i] = -1
 	}

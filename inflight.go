@@ -17,27 +17,22 @@ type keyHolder interface {
 	each(yield func(entityKey) bool)
 }
 
-// oneKey holds the keys of a single sync.
-type oneKey struct{ *Outcome }
+// oneKey holds the keys of a single sync, its own and those nested in it.
+type oneKey struct{ keys []entityKey }
 
-func (o oneKey) holds(k entityKey) bool {
-	if k == (entityKey{o.Entity, o.Key}) {
-		return true
-	}
+func newOneKey(o *Outcome) *oneKey {
+	h := &oneKey{keys: []entityKey{{o.Entity, o.Key}}}
 	for i := range o.Nested {
-		if k == (entityKey{o.Nested[i].Entity, o.Nested[i].Key}) {
-			return true
-		}
+		h.keys = append(h.keys, entityKey{o.Nested[i].Entity, o.Nested[i].Key})
 	}
-	return false
+	return h
 }
 
-func (o oneKey) each(yield func(entityKey) bool) {
-	if !yield(entityKey{o.Entity, o.Key}) {
-		return
-	}
-	for i := range o.Nested {
-		if !yield(entityKey{o.Nested[i].Entity, o.Nested[i].Key}) {
+func (h *oneKey) holds(k entityKey) bool { return slices.Contains(h.keys, k) }
+
+func (h *oneKey) each(yield func(entityKey) bool) {
+	for _, k := range h.keys {
+		if !yield(k) {
 			return
 		}
 	}

@@ -2,7 +2,6 @@ package eryxon_test
 
 import (
 	"encoding/json"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +23,7 @@ func TestTheReportAsATableAndAsJSON(t *testing.T) {
 		report, err := client.SyncAll(t.Context(), sliced(cs, rs, js, ps, ops))
 		require.Error(t, err)
 		require.NoError(t, report.Ended, "it ran to its end")
-		assert.Regexp(t, regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`), report.RunID)
+		assert.Regexp(t, `^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`, report.RunID)
 		assert.Equal(t, started, report.Started)
 		assert.Equal(t, time.Since(started), report.Duration)
 

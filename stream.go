@@ -130,6 +130,7 @@ type flight struct {
 	patience time.Duration   // between the two
 	grace    *time.Timer     // runs from the end of goOn on
 	keys     *inFlight
+	cells    cellList
 	running  int
 	finished chan *finishedChunk // has room for all that are running
 }
@@ -141,10 +142,15 @@ func newFlight(ctx context.Context, co *core, cfg *config) *flight {
 	return f
 }
 
-// launch starts a worker. Its chunk's keys are held already.
+// launch starts a worker. Its chunk's keys are held already; the worker lets go
+// of them itself, for whoever is to receive it may be waiting for one of them.
 func (f *flight) launch(work func() *finishedChunk) {
 	f.running++
-	go func() { f.finished <- work() }()
+	go func() {
+		c := work()
+		f.keys.release(c.holder)
+		f.finished <- c
+	}()
 }
 
 // receive waits for a worker. Once no more requests are to be made, those in
@@ -170,9 +176,8 @@ func (f *flight) receive() *finishedChunk {
 	}
 }
 
-// landed lets go of what a finished chunk held.
+// landed takes a finished chunk off the count.
 func (f *flight) landed(c *finishedChunk) *finishedChunk {
-	f.keys.release(c.holder)
 	f.running--
 	return c
 }
@@ -210,6 +215,9 @@ type finishedChunk struct {
 }
 
 func (s *syncer[R, P, Row]) stream(ctx context.Context, seq iter.Seq2[R, error], concurrency int, opts []BulkOption, prepare ...func(*engine[R, P])) *Stream {
+	if seq == nil {
+		seq = func(func(R, error) bool) {}
+	}
 	return &Stream{run: func(st *Stream, yield func(Outcome) bool) {
 		cfg := s.co.cfg
 		if err := applyAll(&cfg, opts); err != nil {

@@ -95,7 +95,7 @@ func (s *syncer[R, P, Row]) sync(ctx context.Context, r P, opts []CallOption) (*
 		res.Status = StatusFailed
 		return res, res.close(err)
 	}
-	held := oneKey{&res.Outcome}
+	held := newOneKey(&res.Outcome)
 	for wait := s.co.shared.inFlight.hold(held); wait != nil; wait = s.co.shared.inFlight.hold(held) {
 		select {
 		case <-wait:
@@ -123,6 +123,13 @@ func (s *syncer[R, P, Row]) sync(ctx context.Context, r P, opts []CallOption) (*
 	s.co.shared.dialect.sawSingle(out)
 	if cause != nil && s.co.shared.dialect.sawRefusal(cause) {
 		return res, s.syncCounted(ctx, &cfg, r, res)
+	}
+	if cause != nil && cfg.omitMissing && s.co.shared.dialect.sawAbsent(s.at.entity, cause) {
+		copied := *r
+		omitAbsent(&s.co.shared.dialect, P(&copied))
+		if body, err = P(&copied).appendJSON(nil, cfg.source); err == nil {
+			out, status, id, cause = s.co.putOne(ctx, nil, &cfg, s.at, res.Key, body, false)
+		}
 	}
 	res.Response = out.response()
 	res.RequestID, res.Attempts = out.requestID, out.attempts

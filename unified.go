@@ -1,6 +1,9 @@
 package eryxon
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // deliverUnified takes the fast route for the records that it can carry.
 func (d *delivery[R, P]) deliverUnified(list []*sentRecord[R], ambiguous bool) {
@@ -34,8 +37,8 @@ func (d *delivery[R, P]) deliverUnified(list []*sentRecord[R], ambiguous bool) {
 // existence tells rows that exist from those that do not. What can't be told
 // counts as existing, for which no field may be overwritten.
 func (d *delivery[R, P]) existence(list []*sentRecord[R]) (existing, absent []*sentRecord[R], ids map[Key]string) {
-	if len(list) == 0 {
-		return nil, nil, nil
+	if len(list) == 0 || d.done.end != nil {
+		return list, nil, nil
 	}
 	keys := make([]Key, len(list))
 	for i, s := range list {
@@ -76,12 +79,20 @@ func bySource[R any](list []*sentRecord[R]) [][]*sentRecord[R] {
 	return groups
 }
 
+// unifiedSearch is how many requests the search for records that make the
+// server refuse others may take in a chunk: one bad record in a thousand takes
+// no more.
+const unifiedSearch = 20
+
 // unified sends records of one source through the unified endpoint and returns
 // those that need another route. With hasBad, one of them is known to make the
 // server refuse all creates.
 func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) (others []*sentRecord[R]) {
 	if len(list) == 0 {
 		return nil
+	}
+	if hasBad && d.searched >= unifiedSearch {
+		return list
 	}
 	if hasBad && len(list) > 1 {
 		half := len(list) / 2
@@ -94,6 +105,9 @@ func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) 
 	if d.done.end != nil {
 		d.settleUnsent(list, ambiguous)
 		return nil
+	}
+	if d.refusedTogether > 0 {
+		d.searched++
 	}
 	body := d.c.appendArray(append(append([]byte(`{"`), d.c.entity...), `":`...), list)
 	// Its own hash does not follow changes made inside the MES.
@@ -112,8 +126,7 @@ func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) 
 		half := len(list) / 2
 		others = d.unified(list[:half], out.mayHaveWritten(), false)
 		return append(others, d.unified(list[half:], out.mayHaveWritten(), false)...)
-	case out.fate != fateAnswered && len(list) > 1 && wholeRefusal(out) && d.left > 0:
-		d.left--
+	case out.fate != fateAnswered && len(list) > 1 && wholeRefusal(out) && d.searched < unifiedSearch:
 		d.refusedTogether++
 		return d.unified(list, out.mayHaveWritten(), true)
 	case out.fate != fateAnswered:
@@ -131,7 +144,7 @@ func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) 
 			d.arrive(s, out, f.status, f.id)
 		case f.status == StatusFailed && said.kind == ErrMissingColumn:
 			others = append(others, d.lacks(s, out, f, said.field)...)
-		case f.status == StatusFailed && said.kind != ErrParentNotFound && f.message != "" && f.message != "Missing required fields":
+		case f.status == StatusFailed && f.message != "" && !reNoParent.MatchString(f.message) && !strings.HasPrefix(f.message, "Missing required fields"):
 			if together[f.message] == nil {
 				texts = append(texts, f.message)
 			}
@@ -151,13 +164,11 @@ func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) 
 		switch {
 		case len(group) == 1:
 			d.fail(group[0], out, StatusFailed, recordError(f, isDuplicateExternalKey(text), d.e.co.redact))
-		case d.left == 0:
-			for _, s := range group {
-				d.fail(s, out, StatusFailed, recordError(f, false, d.e.co.redact))
-			}
+		case d.searched >= unifiedSearch:
+			// Other routes tell the bad ones from the innocent.
+			others = append(others, group...)
 		default:
 			// All creates are one insert: one bad record fails every one.
-			d.left--
 			d.refusedTogether++
 			others = append(others, d.unified(group, ambiguous, true)...)
 		}

@@ -185,6 +185,11 @@ func (d *delivery[R, P]) twice(list []*sentRecord[R], ambiguous bool) {
 	if len(list) == 0 {
 		return
 	}
+	if d.c.entity == EntityCells && first.updated > 0 {
+		// A cell that was deleted is counted as updated: only its row tells.
+		d.deliverSingly(list, true)
+		return
+	}
 	again, second := d.send(list, false)
 	if again.fate != fateAnswered || !second.counted() || second.failed > 0 || second.created+second.updated != len(list) {
 		d.doubt(list, out, again.err)
@@ -271,11 +276,20 @@ func (d *delivery[R, P]) settleLost(list []*sentRecord[R]) {
 	for _, o := range d.done.outcomes[len(d.done.outcomes)-few:] {
 		if e, ok := o.Err.(*RecordError); !ok || o.Status != StatusFailed || !refusesContent(e) { //nolint:errorlint // Err is a RecordError itself by its definition
 			// There is no reason that all of them share.
-			d.deliverSingly(rest, true)
+			few := min(len(rest), fewRecords)
+			d.deliverSingly(rest[:few], true)
+			d.doubt(rest[few:], &result{}, errors.New("single syncs of some showed no reason that all share"))
 			return
 		} else if refused == nil {
 			refused = e
 		}
+	}
+	// The last bulk may have written what the one before it lost: only what is
+	// counted as new once more is known not to be there.
+	again, answer := d.send(rest, true)
+	if again.fate != fateAnswered || !answer.counted() || answer.created != len(rest) {
+		d.doubt(rest, again, again.err)
+		return
 	}
 	for _, s := range rest {
 		o := d.outcome(s, &result{requestID: refused.RequestID}, StatusFailed)
