@@ -522,3 +522,109 @@ func TestUpdatesOfPartOfTheFieldsAreProvenByLookingAtTheRows(t *testing.T) {
 	row, _ := srv.Row(eryxontest.Parts, "SAP", "P-77")
 	assert.Equal(t, []any{"Steel 304", "rush"}, []any{row["material"], row["notes"]})
 }
+
+func TestManyTakenNumbersCostTheInnocentNothing(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV08))
+	jobs := make([]eryxon.Job, 1000)
+	taken := map[int]bool{}
+	for i := range jobs {
+		jobs[i] = benchlessJob(i)
+		if i%100 == 7 {
+			srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": jobs[i].JobNumber})
+			taken[i] = true
+		}
+	}
+	res, err := client.Jobs.BulkSync(t.Context(), jobs)
+	require.ErrorIs(t, err, eryxon.ErrNaturalKeyTaken)
+	for i, o := range res.Outcomes {
+		require.Equalf(t, taken[i], o.Status == eryxon.StatusFailed, "%d: %v", i, o.Err)
+		require.Equalf(t, !taken[i], o.Status.Success(), "%d: %v", i, o.Err)
+	}
+	assert.LessOrEqual(t, len(srv.Requests()), 60)
+}
+
+func TestCellsAreLookedUpAnewForEveryRun(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV08))
+	cells := []eryxon.Cell{{ExternalID: "c1", Name: "A", Sequence: eryxon.Some(1)}, {ExternalID: "c2", Name: "B", Sequence: eryxon.Some(2)}}
+	_, err := client.SyncAll(t.Context(), eryxon.Dataset{Cells: eryxon.FromSlice(cells),
+		Jobs:  eryxon.FromSlice([]eryxon.Job{{ExternalID: "j", JobNumber: "j"}}),
+		Parts: eryxon.FromSlice([]eryxon.Part{{ExternalID: "p", PartNumber: "p", JobExternalID: "j", Material: eryxon.Some("m"), Quantity: eryxon.Some(1)}})})
+	require.NoError(t, err)
+	ops := make([]eryxon.Operation, 5)
+	for i := range ops {
+		ops[i] = eryxon.Operation{ExternalID: strconv.Itoa(i), OperationName: "x", PartExternalID: "p", CellName: "A", Sequence: eryxon.Some(i), EstimatedTimeMinutes: eryxon.Some(1.0)}
+	}
+	_, err = client.Operations.BulkSync(t.Context(), ops)
+	require.NoError(t, err)
+	cells[0].Name, cells[1].Name = "B", "A"
+	_, err = client.Cells.BulkSync(t.Context(), cells)
+	require.NoError(t, err)
+	_, err = client.Operations.BulkSync(t.Context(), ops)
+	require.NoError(t, err)
+	now, _ := srv.Row(eryxontest.Cells, "SAP", "c2")
+	row, _ := srv.Row(eryxontest.Operations, "SAP", "3")
+	assert.Equal(t, now["id"], row["cell_id"], "the cell that has the name now")
+}
+
+func TestADeletedCellIsNoUpdate(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08)
+	cells := make([]eryxon.Cell, 8)
+	for i := range cells {
+		cells[i] = eryxon.Cell{ExternalID: "c" + strconv.Itoa(i), Name: "Cell " + strconv.Itoa(i), Sequence: eryxon.Some(i)}
+	}
+	_, err := client.Cells.BulkSync(t.Context(), cells)
+	require.NoError(t, err)
+	require.True(t, srv.Delete(eryxontest.Cells, "SAP", "c5"))
+	res, err := client.Cells.BulkSync(t.Context(), cells)
+	require.ErrorIs(t, err, eryxon.ErrDeletedOnServer)
+	assert.Equal(t, eryxon.StatusFailed, res.Outcomes[5].Status)
+	assert.Equal(t, 7, res.Counts.Succeeded())
+}
+
+func TestIdsThatTheCallerGivesAreNotTakenOnTrust(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV08))
+	cell := srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "A", "sequence": 1})
+	job := srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "j"})
+	part := srv.Seed(eryxontest.Parts, eryxontest.Row{"part_number": "p", "job_id": job, "material": "m"})
+	ops := make([]eryxon.Operation, 6)
+	for i := range ops {
+		ops[i] = eryxon.Operation{ExternalID: strconv.Itoa(i), OperationName: "x", PartID: part, CellID: cell, Sequence: eryxon.Some(i), EstimatedTimeMinutes: eryxon.Some(1.0)}
+	}
+	_, err := client.Operations.BulkSync(t.Context(), ops)
+	require.NoError(t, err)
+	ops[3].OperationName, ops[3].CellID = "renamed", "00000000-0000-4000-8000-0000000000ff"
+	res, err := client.Operations.BulkSync(t.Context(), ops)
+	require.ErrorIs(t, err, eryxon.ErrParentNotFound)
+	assert.Equal(t, eryxon.StatusFailed, res.Outcomes[3].Status)
+	row, _ := srv.Row(eryxontest.Operations, "SAP", "3")
+	assert.Equal(t, "x", row["operation_name"])
+
+	parts := make([]eryxon.Part, 50)
+	for i := range parts {
+		parts[i] = eryxon.Part{ExternalID: "p" + strconv.Itoa(i), PartNumber: "p" + strconv.Itoa(i), JobID: job, Material: eryxon.Some("m"), Quantity: eryxon.Some(1)}
+	}
+	parts[20].JobID = "00000000-0000-4000-8000-0000000000ff"
+	bulk, err := client.Parts.BulkSync(t.Context(), parts)
+	require.ErrorIs(t, err, eryxon.ErrParentNotFound)
+	assert.Equal(t, 49, bulk.Counts.Succeeded(), "the others land")
+}
+
+func TestACallFromTheConsumersLoopIsNotHeldUpByItsOwnStream(t *testing.T) {
+	_, client := releaseClient(t, eryxontest.Documented)
+	jobs := func(yield func(eryxon.Job, error) bool) {
+		for i := range 40 {
+			if !yield(benchlessJob(i), nil) {
+				return
+			}
+		}
+	}
+	n := 0
+	for o := range client.Jobs.Stream(t.Context(), jobs, eryxon.WithMaxRequestRecords(10), eryxon.WithConcurrency(4)).All() {
+		n++
+		if o.Index == 0 {
+			_, err := client.Jobs.Sync(t.Context(), benchlessJob(15))
+			require.NoError(t, err)
+		}
+	}
+	assert.Equal(t, 40, n)
+}

@@ -187,7 +187,9 @@ func (d *delivery[R, P]) twice(list []*sentRecord[R], ambiguous bool) {
 	}
 	if d.c.entity == EntityCells && first.updated > 0 {
 		// A cell that was deleted is counted as updated: only its row tells.
-		d.deliverSingly(list, true)
+		few := min(len(list), maxSingleCells)
+		d.deliverSingly(list[:few], true)
+		d.doubt(list[few:], out, errors.New("updates of cells can be told one by one only, and these are too many"))
 		return
 	}
 	again, second := d.send(list, false)
@@ -203,7 +205,77 @@ func (d *delivery[R, P]) twice(list []*sentRecord[R], ambiguous bool) {
 	case first.updated == len(list) && second.created == 0:
 		status = StatusUpdated
 	}
+	if second.created > 0 && d.e.co.unifiedEntity(d.c.entity) {
+		d.tellLost(list, again, status)
+		return
+	}
 	d.findLost(list, again, second.created, status)
+}
+
+// maxSingleCells is up to how many cells of a chunk are synced one by one.
+const maxSingleCells = 100
+
+// tellLost settles new records of which some did not arrive, for an entity whose
+// rows the unified endpoint can tell.
+func (d *delivery[R, P]) tellLost(list []*sentRecord[R], out *result, status Status) {
+	if status == StatusCreated || status == StatusUpdated {
+		status = StatusSynced
+	}
+	keys := make([]Key, len(list))
+	for i, s := range list {
+		keys[i] = s.key
+	}
+	found, asked, err := d.e.co.diffKeys(d.e.flight.goOn, d.e.cfg, d.c.entity, keys)
+	if asked != nil {
+		d.count(asked, 0)
+	}
+	var lost, open []*sentRecord[R]
+	for _, s := range list {
+		switch r := found[s.key]; {
+		case r.exists():
+			d.arrive(s, out, status, r.id)
+		case err == nil && r.status == DiffCreate:
+			lost = append(lost, s)
+		default:
+			open = append(open, s)
+		}
+	}
+	d.doubt(open, out, err)
+	few := min(len(lost), fewRecords)
+	first := len(d.done.outcomes)
+	d.deliverSingly(lost[:few], true)
+	if refused := sharedRefusal(d.done.outcomes[first:]); refused != nil {
+		d.shareRefusal(lost[few:], refused)
+	} else {
+		d.doubt(lost[few:], out, errors.New("single syncs of some showed no reason that all share"))
+	}
+}
+
+// sharedRefusal returns the first of refusals that the same content meets
+// every time; nil if any outcome is not one.
+func sharedRefusal(outcomes []Outcome) *RecordError {
+	var first *RecordError
+	for i := range outcomes {
+		e, ok := outcomes[i].Err.(*RecordError) //nolint:errorlint // Err is a RecordError itself by its definition
+		if !ok || outcomes[i].Status != StatusFailed || !refusesContent(e) {
+			return nil
+		}
+		if first == nil {
+			first = e
+		}
+	}
+	return first
+}
+
+// shareRefusal settles records that are known not to be there, as others of
+// their kind.
+func (d *delivery[R, P]) shareRefusal(list []*sentRecord[R], refused *RecordError) {
+	for _, s := range list {
+		o := d.outcome(s, &result{requestID: refused.RequestID}, StatusFailed)
+		o.Record = s.record
+		_ = o.close(&lostLike{refused}) // the outcome keeps it
+		d.done.outcomes = append(d.done.outcomes, o)
+	}
 }
 
 // settleListed settles what a counting answer names as failed and returns the
@@ -267,22 +339,18 @@ func (d *delivery[R, P]) findLost(list []*sentRecord[R], out *result, lost int, 
 // settleLost settles records that the server claimed and did not store.
 func (d *delivery[R, P]) settleLost(list []*sentRecord[R]) {
 	few := min(len(list), singleRecords+1)
+	first := len(d.done.outcomes)
 	d.deliverSingly(list[:few], true)
 	rest := list[few:]
 	if len(rest) == 0 {
 		return
 	}
-	var refused *RecordError
-	for _, o := range d.done.outcomes[len(d.done.outcomes)-few:] {
-		if e, ok := o.Err.(*RecordError); !ok || o.Status != StatusFailed || !refusesContent(e) { //nolint:errorlint // Err is a RecordError itself by its definition
-			// There is no reason that all of them share.
-			few := min(len(rest), fewRecords)
-			d.deliverSingly(rest[:few], true)
-			d.doubt(rest[few:], &result{}, errors.New("single syncs of some showed no reason that all share"))
-			return
-		} else if refused == nil {
-			refused = e
-		}
+	refused := sharedRefusal(d.done.outcomes[first:])
+	if refused == nil {
+		few := min(len(rest), fewRecords)
+		d.deliverSingly(rest[:few], true)
+		d.doubt(rest[few:], &result{}, errors.New("single syncs of some showed no reason that all share"))
+		return
 	}
 	// The last bulk may have written what the one before it lost: only what is
 	// counted as new once more is known not to be there.
@@ -291,12 +359,7 @@ func (d *delivery[R, P]) settleLost(list []*sentRecord[R]) {
 		d.doubt(rest, again, again.err)
 		return
 	}
-	for _, s := range rest {
-		o := d.outcome(s, &result{requestID: refused.RequestID}, StatusFailed)
-		o.Record = s.record
-		_ = o.close(&lostLike{refused}) // the outcome keeps it
-		d.done.outcomes = append(d.done.outcomes, o)
-	}
+	d.shareRefusal(rest, refused)
 }
 
 // lostLike is why a record is not there that the server claimed to have stored.
