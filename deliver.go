@@ -56,7 +56,7 @@ func (d *delivery[R, P]) fitting(list []*sentRecord[R]) int {
 	room := int(d.e.sizes.bytes.Load())
 	size := 0
 	for i, s := range list[:most] {
-		size += s.end - s.start
+		size += len(d.c.json(s))
 		if i > 0 && requestSize(d.c.entity, size, i+1) > room {
 			return i
 		}
@@ -85,9 +85,7 @@ func (d *delivery[R, P]) deliverOne(list []*sentRecord[R], ambiguous bool) {
 	case out.fate == fateAnswered:
 		d.settleAnswered(list, out, answer, true)
 	case len(list) > 1 && d.tooLarge(list, out):
-		half := (len(list) + 1) / 2
-		d.deliver(list[:half], out.mayHaveWritten())
-		d.deliver(list[half:], out.mayHaveWritten())
+		d.deliver(list, out.mayHaveWritten())
 	case len(list) > 1 && wholeRefusal(out):
 		d.search(list, out, 0)
 	default:
@@ -183,7 +181,7 @@ func (d *delivery[R, P]) tooLarge(list []*sentRecord[R], out *result) bool {
 	case out.status == http.StatusRequestEntityTooLarge:
 		size := 0
 		for _, s := range list {
-			size += s.end - s.start
+			size += len(d.c.json(s))
 		}
 		lower(&sizes.bytes, size/2)
 	case tookTooLong(out.kind, out.status):
