@@ -359,6 +359,10 @@ func (a *bulkAnswer) readEntry(d *answerReader, action string) {
 			d.value()
 		}
 	})
+	if a.entries == nil {
+		// About as many as the body can hold, at most a full request's.
+		a.entries = make([]bulkEntry, 0, min(len(d.body)/64, maxRecords))
+	}
 	a.entries = append(a.entries, e)
 }
 
