@@ -82,9 +82,11 @@ func (d *delivery[R, P]) translateAll(list []*sentRecord[R], ambiguous bool) []*
 	var err error
 	if len(jobKeys) > 0 {
 		jobs, out, err = co.resolve(ctx, cfg, EntityJobs, jobKeys)
+		d.asked(out)
 	}
 	if len(partKeys) > 0 && err == nil {
 		parts, out, err = co.resolve(ctx, cfg, EntityParts, partKeys)
+		d.asked(out)
 	}
 	if len(names) > 0 && err == nil {
 		cells, err = co.cellsByName(ctx, cfg, &d.e.flight.cells, names)
@@ -219,6 +221,7 @@ func (d *delivery[R, P]) translateParts(list []*sentRecord[R], ambiguous bool) [
 		}
 	}
 	jobs, out, err := d.e.co.resolve(d.e.flight.goOn, d.e.cfg, EntityJobs, keys)
+	d.asked(out)
 	if err != nil {
 		d.undeliver(list, out, err, ambiguous)
 		return nil

@@ -103,11 +103,12 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 	if !slices.ContainsFunc(list, risky) {
 		return list
 	}
-	fills, out := d.e.co.fills(d.e.flight.goOn, d.e.cfg)
-	if !fills && out == nil {
+	fills, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg)
+	d.asked(out)
+	if !fills && err == nil {
 		return list
 	}
-	if out != nil && ending(out) {
+	if err != nil && ending(out) {
 		d.done.end = out.err
 		d.settleUnsent(list, ambiguous)
 		return nil
@@ -115,8 +116,8 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 	var safe, doubtful []*sentRecord[R]
 	for _, s := range list {
 		switch {
-		case out != nil && risky(s):
-			d.settleUndelivered(s, out.err, ambiguous)
+		case err != nil && risky(s):
+			d.settleUndelivered(s, err, ambiguous)
 		case onlyOnUpdate(d.hazards(s)) && diffable(d.c.entity):
 			doubtful = append(doubtful, s)
 		case d.hazards(s) != nil:
@@ -135,6 +136,14 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 		s.vetted = true
 	}
 	return append(safe, absent...)
+}
+
+// asked adds to the account a call that carried no records.
+func (d *delivery[R, P]) asked(out *result) {
+	if out != nil {
+		d.done.stats.attempts += out.attempts
+		d.done.stats.waited += out.waited
+	}
 }
 
 // hazards is what the server would do to the record if it exists; nil if

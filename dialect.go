@@ -370,24 +370,24 @@ const (
 // matters costs one read: only a server that fills lists its cells without
 // paging.
 //
-// The result tells why that can't be told now, where the server is there and
-// gives no usable answer; else it is nil.
-func (co *core) fills(ctx context.Context, cfg *config) (bool, *result) {
+// The result is that of the read, nil where none was made; the error says why
+// it can't be told now, where the server is there and gives no usable answer.
+func (co *core) fills(ctx context.Context, cfg *config) (fills bool, asked *result, err error) {
 	switch {
 	case co.cfg.release == ReleaseV01:
-		return true, nil
+		return true, nil, nil
 	case co.countsOnly():
-		return false, nil
+		return false, nil, nil
 	}
 	d := &co.shared.dialect
 	select {
 	case d.asking <- struct{}{}:
 		defer func() { <-d.asking }()
 	case <-ctx.Done():
-		return false, nil // what follows is not sent either
+		return false, nil, nil // what follows is not sent either
 	}
 	if known := d.known(); known != fillingUnknown {
-		return known == fillingYes, nil
+		return known == fillingYes, nil, nil
 	}
 	var page struct {
 		Cells      []json.RawMessage `json:"cells"`
@@ -409,9 +409,9 @@ func (co *core) fills(ctx context.Context, cfg *config) (bool, *result) {
 	case out.kind == ErrConnection:
 		// Where nothing answers nothing is overwritten.
 	default:
-		return false, out
+		return false, out, out.err
 	}
-	return d.known() == fillingYes, nil
+	return d.known() == fillingYes, out, nil
 }
 
 func (d *dialect) known() filling {
@@ -530,7 +530,7 @@ func statusSet(r any) bool {
 
 // probe recognises the server by an empty bulk, which changes nothing. What it
 // can't tell the run itself will.
-func (co *core) probe(ctx context.Context, cfg *config, at endpoint) {
+func (co *core) probe(ctx context.Context, cfg *config, at endpoint) *result {
 	cl := call{method: http.MethodPost, path: at.bulkPath, body: []byte(`{"` + at.container + `":[]}`), bulk: true, repeatable: true,
 		decode: func(body []byte) (*envelope, error) {
 			a, err := readBulk(body)
@@ -539,7 +539,7 @@ func (co *core) probe(ctx context.Context, cfg *config, at endpoint) {
 			}
 			return &a.envelope, err
 		}}
-	_ = co.do(ctx, cfg, &cl)
+	return co.do(ctx, cfg, &cl)
 }
 
 // unsupportedUnified reports an answer of a server, or a gateway, that has no

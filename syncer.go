@@ -236,7 +236,7 @@ func (s *syncer[R, P, Row]) bulkSync(ctx context.Context, records []R, opts []Bu
 	}
 	cfg.startBudget()
 	if len(records) >= probeFrom*cfg.maxRecords && s.co.release() == ReleaseUnknown {
-		s.co.probe(ctx, &cfg, s.at)
+		result.Attempts = s.co.probe(ctx, &cfg, s.at).attempts
 	}
 	input := func(yield func(R, error) bool) {
 		for _, r := range records {
@@ -255,7 +255,8 @@ func (s *syncer[R, P, Row]) bulkSync(ctx context.Context, records []R, opts []Bu
 		result.Outcomes[o.Index] = o
 		taken = max(taken, o.Index+1)
 	}
-	result.Requests, result.Attempts = st.stats.requests, st.stats.attempts
+	result.Requests = st.stats.requests
+	result.Attempts += st.stats.attempts
 	if taken < len(records) {
 		s.unsent(result, records, cfg.source, taken, st.err)
 	}

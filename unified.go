@@ -45,11 +45,7 @@ func (d *delivery[R, P]) existence(list []*sentRecord[R]) (existing, absent []*s
 		keys[i] = s.key
 	}
 	found, out, err := d.e.co.diffKeys(d.e.flight.goOn, d.e.cfg, d.c.entity, keys)
-	if out != nil {
-		d.done.stats.attempts += out.attempts
-		d.done.stats.requests += out.attempts
-		d.done.stats.waited += out.waited
-	}
+	d.asked(out)
 	ids = make(map[Key]string, len(list))
 	for _, s := range list {
 		r := found[s.key]
