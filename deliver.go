@@ -103,8 +103,8 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 	if !slices.ContainsFunc(list, risky) {
 		return list
 	}
+	// The read is the client's, made once: it counts for no entity.
 	fills, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg)
-	d.asked(out)
 	if !fills && err == nil {
 		return list
 	}
