@@ -559,7 +559,9 @@ func pushOrder(ctx context.Context, client *eryxon.Client, number string) error 
 
 func TestPushOrder(t *testing.T) {
 	srv := eryxontest.NewServer(t)
-	client, err := eryxon.New(srv.URL, srv.Key)
+	// Retries that a test need not wait for.
+	quick := eryxon.RetryPolicy{MaxAttempts: 4, BaseDelay: 1, MaxDelay: 1} // nanoseconds
+	client, err := eryxon.New(srv.URL, srv.Key, eryxon.WithRetryPolicy(quick))
 	if err != nil {
 		t.Fatal(err)
 	}
