@@ -64,6 +64,13 @@ var (
 	// ErrBadAnswer: an answer came that the SDK can't trust: HTML, empty,
 	// truncated, oversized, without data, or contradicting the request.
 	ErrBadAnswer = errors.New("answer not usable")
+	// ErrStateInUse: another run has the sync state (see [WithState]).
+	ErrStateInUse = errors.New("sync state in use by another run")
+	// ErrStateMismatch: the sync state is of another installation, tenant or
+	// version than the run.
+	ErrStateMismatch = errors.New("sync state of another installation")
+	// ErrStateDamaged: the sync state can't be read, or its file is none.
+	ErrStateDamaged = errors.New("sync state damaged")
 	// ErrUnknownOutcome: a record was sent and no trustworthy answer came
 	// back. Every [*RecordError] of status [StatusUnknown] matches it.
 	// Syncing the record again is safe: upserts are idempotent by key.
@@ -88,6 +95,9 @@ var nextSteps = map[error]string{
 	ErrConnection:      "check the network and the base URL; upserts may be repeated safely",
 	ErrRedirect:        "set the base URL to the address that is redirected to, if you trust it",
 	ErrBadAnswer:       "check that the base URL is the API itself and no proxy or login page answers for it",
+	ErrStateInUse:      "wait until it has ended; every run needs the state for itself",
+	ErrStateMismatch:   "use a state of its own for each installation and tenant",
+	ErrStateDamaged:    "restore the file from a backup, or move it away: the next run then sends everything once",
 	ErrUnknownOutcome:  "sync the record again; upserts may be repeated safely",
 }
 
