@@ -144,7 +144,7 @@ func (co *core) admit(ctx context.Context, cfg *config) (int64, time.Duration, e
 	if cfg.spent != nil && cfg.spent.Add(1) > int64(cfg.budget) {
 		return 0, 0, ErrRequestBudget
 	}
-	seq, waited, err := co.shared.limiter.acquire(ctx, cfg.maxWait)
+	seq, waited, err := co.shared.limiter.acquire(ctx, cfg.allowance())
 	if err != nil && cfg.spent != nil {
 		cfg.spent.Add(-1) // nothing was sent
 	}
@@ -204,7 +204,7 @@ func (co *core) attempt(ctx context.Context, cfg *config, cl *call, res *result,
 	defer func() {
 		at.Duration = time.Since(at.Start)
 		at.StatusCode = res.status
-		at.RateLimit = co.shared.limiter.snapshot(time.Now())
+		at.RateLimit = co.shared.limiter.snapshot(cfg.allowance(), time.Now())
 	}()
 	res.status, res.header = 0, nil
 

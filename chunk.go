@@ -22,8 +22,9 @@ type sentRecord[R any] struct {
 	start, end int // of its JSON in the chunk's body
 	nested     []Outcome
 	superseded bool
-	own        []byte // its JSON where that is not the chunk's
-	vetted     bool   // it was found to be new, so there is nothing to overwrite
+	own        []byte     // its JSON where that is not the chunk's
+	vetted     bool       // it was found to be new, so there is nothing to overwrite
+	memory     *memory[R] // what the state has of it, nil without a state
 }
 
 func newChunk[R any](e Entity) *chunk[R] {

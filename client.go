@@ -2,6 +2,9 @@ package eryxon
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,10 +43,12 @@ type core struct {
 	base   string // without a trailing slash
 	auth   func(*http.Request)
 	redact func([]byte) []byte
-	http   *http.Client
-	own    *http.Transport // where no http.Client was given
-	cfg    config
-	shared *shared
+	// fingerprint tells one API key from another and can't be turned back.
+	fingerprint func(salt []byte) string
+	http        *http.Client
+	own         *http.Transport // where no http.Client was given
+	cfg         config
+	shared      *shared
 }
 
 // shared is what all variants of a client have in common.
@@ -52,6 +57,7 @@ type shared struct {
 	budget   retryBudget
 	inFlight inFlight
 	dialect  dialect
+	states   stateRuns
 }
 
 // New returns a client for the installation at baseURL, such as
@@ -74,11 +80,19 @@ func New(baseURL, apiKey string, opts ...Option) (*Client, error) {
 	}
 	co := &core{
 		base: base,
-		// The key lives in these two closures alone: no print verb, encoder
+		// The key lives in these closures alone: no print verb, encoder
 		// or debugger dump of the client shows it.
 		auth:   func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+apiKey) },
 		redact: func(b []byte) []byte { return strike(b, apiKey) },
-		shared: &shared{dialect: dialect{asking: make(chan struct{}, 1)}},
+		fingerprint: func(salt []byte) string {
+			h := hmac.New(sha256.New, []byte(apiKey))
+			_, _ = h.Write(append(salt[:len(salt):len(salt)], base...)) // never fails
+			return hex.EncodeToString(h.Sum(nil)[:8])
+		},
+		shared: &shared{
+			dialect: dialect{asking: make(chan struct{}, 1)},
+			states:  stateRuns{opening: make(chan struct{}, 1)},
+		},
 	}
 	co.configure(cfg)
 	return newClient(co), nil
@@ -123,7 +137,9 @@ func newClient(co *core) *Client {
 }
 
 // RateLimit returns what is known of the request quota, without a request.
-func (c *Client) RateLimit() RateLimit { return c.core.shared.limiter.snapshot(time.Now()) }
+func (c *Client) RateLimit() RateLimit {
+	return c.core.shared.limiter.snapshot(c.core.cfg.allowance(), time.Now())
+}
 
 // CloseIdleConnections closes connections that are kept open for reuse. Calls
 // in flight are not affected, and the client can still be used.

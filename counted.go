@@ -373,6 +373,9 @@ func (co *core) putOne(ctx, wire context.Context, cfg *config, at endpoint, key 
 		}}
 	out := co.do(ctx, cfg, &cl)
 	out.row = answer.row
+	if cfg.run != nil {
+		_ = cfg.run.sawTenant(rowTenant(out.row)) // kept: nothing is acknowledged after it
+	}
 	if ambiguous {
 		out.ambiguous = true
 		out.settle()

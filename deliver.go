@@ -33,7 +33,14 @@ func (e *engine[R, P]) work(c *chunk[R]) *finishedChunk {
 	d := &delivery[R, P]{e: e, c: c, left: searchRequests}
 	d.done.holder = c
 	d.done.outcomes = make([]Outcome, 0, len(list))
-	d.deliver(list, false)
+	switch {
+	case e.cfg.dryRun:
+		d.plan(list)
+	case e.delta != nil:
+		d.deliverRemembered(list)
+	default:
+		d.deliver(list, false)
+	}
 	if d.landed {
 		d.done.barren = nil
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Release is a family of server releases that answer alike.
@@ -82,6 +83,9 @@ type dialect struct {
 
 	asking  chan struct{} // has room for the one call that asks the server
 	filling filling
+
+	seen    time.Time // when the first of it was learned
+	assumed bool      // it comes from an earlier run and no answer has borne it out
 }
 
 // knownIDs bounds the ids that a client remembers.
@@ -90,6 +94,11 @@ const knownIDs = 200_000
 func (d *dialect) saw(r Release) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.assumed && d.release != ReleaseUnknown && d.release != r {
+		d.filling, d.noUnified, d.proven, d.absent, d.limits, d.seen = fillingUnknown, nil, nil, nil, nil, time.Time{}
+		d.release = ReleaseUnknown
+	}
+	d.assumed = false
 	if d.release == ReleaseUnknown {
 		d.release = r
 	}
@@ -180,7 +189,7 @@ func (co *core) resolve(ctx context.Context, cfg *config, e Entity, keys []Key) 
 	ids := make(map[Key]string, len(keys))
 	var ask []Key
 	for _, k := range keys {
-		if id := co.shared.dialect.id(e, k); id != "" {
+		if id := cmpOr(co.shared.dialect.id(e, k), cfg.run.id(e, k)); id != "" {
 			ids[k] = id
 		} else {
 			ask = append(ask, k)

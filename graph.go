@@ -192,7 +192,8 @@ func (g *graph) execute() {
 	}
 }
 
-// start launches one chunk, of the first lane that has one. A chunk that is
+// start launches one chunk, of the first lane that has one, and reports whether
+// anything moved. A chunk that is
 // not full goes only when no more can come to it, or nothing else moves.
 func (g *graph) start(flush bool) (bool, <-chan struct{}) {
 	var waiting <-chan struct{}
@@ -201,6 +202,9 @@ func (g *graph) start(flush bool) (bool, <-chan struct{}) {
 	}
 	for _, n := range g.nodes {
 		for n.lane.idle() && len(n.queue) > 0 {
+			if n.lane.settled() >= maxRecords {
+				return true, nil // they are taken in first
+			}
 			i := int(n.queue[0])
 			n.queue = n.queue[1:]
 			if !n.placed[i] {

@@ -65,6 +65,13 @@ func (f *inFlight) hold(h keyHolder) <-chan struct{} {
 	return nil
 }
 
+// held reports whether a request in flight holds the key.
+func (f *inFlight) held(k entityKey) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.ContainsFunc(f.holders, func(h keyHolder) bool { return h.holds(k) })
+}
+
 func (f *inFlight) release(h keyHolder) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -60,6 +60,21 @@ type config struct {
 	onProgress       func(Progress)
 
 	spent *atomic.Int64 // of the budget, shared by all calls of a run
+
+	plan, reserve int // requests a day, 0 where nobody has told
+
+	state      State
+	run        *stateRun // the state, once the call has opened it
+	full       bool
+	maxAge     time.Duration
+	createOnly map[string]bool // what the options have said of fields, by name
+	dryRun     bool
+	tell       func(Outcome) // what a dry run would do
+}
+
+// allowance is what the call may take of the request quota.
+func (c *config) allowance() allowance {
+	return allowance{plan: c.plan, reserve: c.reserve, maxWait: c.maxWait}
 }
 
 // startBudget begins a run of its own.
@@ -280,6 +295,35 @@ func WithRequestBudget(n int) BulkOption {
 			return fmt.Errorf("eryxon: WithRequestBudget: %d: want at least 1", n)
 		}
 		c.budget = n
+		return nil
+	})
+}
+
+// WithDailyQuota tells how many requests a day the installation's plan allows,
+// 1 or more (free 100, pro 1000, premium 10000): servers in the field say so
+// only when it is used up. A window lasts 24 hours from its first request. What
+// this client has spent of it counts, and with a state (see [WithState]) what
+// earlier runs have; calls beyond it fail with a [*RateLimitError] before they
+// send, or wait as [WithMaxWait] says.
+func WithDailyQuota(n int) CallOption {
+	return callOption(func(c *config) error {
+		if n < 1 {
+			return fmt.Errorf("eryxon: WithDailyQuota: %d: want at least 1", n)
+		}
+		c.plan = n
+		return nil
+	})
+}
+
+// WithQuotaReserve leaves n requests of the quota, 0 or more, to others, such
+// as live traffic through the day. It takes effect where the quota is known:
+// from [WithDailyQuota] or from the server's headers.
+func WithQuotaReserve(n int) BulkOption {
+	return bulkOption(func(c *config) error {
+		if n < 0 {
+			return fmt.Errorf("eryxon: WithQuotaReserve: %d: want 0 or more", n)
+		}
+		c.reserve = n
 		return nil
 	})
 }

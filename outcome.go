@@ -54,7 +54,9 @@ const (
 	// whether it was created or updated, for example because a first attempt's
 	// answer was lost.
 	StatusSynced
-	// StatusUnchanged: the server holds this content already and skipped it.
+	// StatusUnchanged: the server holds this content already, and it was
+	// skipped: by the server, or, where the outcome's RequestID is empty,
+	// without a request because the state of [WithState] says so.
 	StatusUnchanged
 	// StatusFailed: refused, by the server or by a local rule. Nothing was
 	// written. The error says what has to change before it is sent again: the
@@ -110,6 +112,9 @@ type Outcome struct {
 	ID        string // the row's UUID, where the server told it
 	RequestID string // of the request that decided the outcome, "" if none was made
 	Attempts  int    // requests on the wire of the call that decided the outcome, 0 if none was made
+	// Changed names the fields that differ from what was last acknowledged, in
+	// a dry run (see [WithDryRun]) where that is known; else nil.
+	Changed []string
 	// Err says why Status is not a success; it is a [*RecordError], or nil
 	// for successes and superseded records.
 	Err error

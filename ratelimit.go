@@ -1,6 +1,7 @@
 package eryxon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -40,17 +41,96 @@ type limiter struct {
 	reset    time.Time
 	observed time.Time
 	newest   int64 // sequence number of the newest attempt that told the remaining
+
+	window  time.Time // first request of the current day's window, zero before it
+	spent   int       // requests in it, those of earlier runs included
+	resumed bool
 }
 
-func (l *limiter) snapshot(now time.Time) RateLimit {
+// quotaWindow is how long the server's window lasts, from its first request.
+const quotaWindow = 24 * time.Hour
+
+// allowance is what a call may take of the quota.
+type allowance struct {
+	plan    int // requests a window, 0 where nobody has told
+	reserve int // of them, to be left for others
+	maxWait time.Duration
+}
+
+// remaining is what is left of the allowance, and till when; -1 where it is not
+// known.
+func (l *limiter) remaining(a allowance, now time.Time) (left int, reset time.Time) {
+	l.expire(now)
+	left = -1
+	if l.known {
+		left, reset = l.left, l.reset
+	}
+	if a.plan > 0 {
+		if planned := max(0, a.plan-l.spent); left < 0 || planned < left {
+			left, reset = planned, time.Time{}
+			if !l.window.IsZero() {
+				reset = l.window.Add(quotaWindow)
+			}
+		}
+	}
+	return left, reset
+}
+
+// spending is what a state keeps of the quota.
+type spending struct {
+	Window time.Time `json:"window"` // first request of the window, zero before it
+	Spent  int       `json:"spent"`
+	// What the server last said, where its window has not ended.
+	Known bool      `json:"known"`
+	Limit int       `json:"limit"`
+	Left  int       `json:"left"`
+	Reset time.Time `json:"reset"`
+}
+
+func (l *limiter) spending() spending {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.expire(time.Now())
+	return spending{Window: l.window, Spent: l.spent, Known: l.known, Limit: l.limit, Left: l.left, Reset: l.reset}
+}
+
+// resume goes on from what earlier runs have spent. Other runs may have used
+// the state since this client did.
+func (l *limiter) resume(s spending, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.expire(now)
-	r := RateLimit{Limit: l.limit, Reset: l.reset, ObservedAt: l.observed, Requests: l.requests, Known: l.known}
-	if l.known {
-		r.Remaining = l.left
+	if !s.Window.IsZero() && now.Before(s.Window.Add(quotaWindow)) && !s.Window.After(now) {
+		if l.window.IsZero() || s.Window.Before(l.window) {
+			l.window = s.Window
+		}
+		if l.resumed {
+			l.spent = max(l.spent, s.Spent)
+		} else {
+			l.spent += s.Spent
+		}
 	}
+	l.resumed = true
+	if s.Known && !l.known && (s.Reset.IsZero() || now.Before(s.Reset)) && s.Reset.Sub(now) < farthest {
+		l.known, l.left, l.reset, l.limit = true, s.Left, s.Reset, s.Limit
+	}
+}
+
+func (l *limiter) snapshot(a allowance, now time.Time) RateLimit {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	left, reset := l.remaining(a, now)
+	r := RateLimit{Limit: cmp.Or(l.limit, a.plan), Reset: cmpTime(reset, l.reset), ObservedAt: l.observed, Requests: l.requests, Known: left >= 0}
+	r.Remaining = max(0, left)
 	return r
+}
+
+// cmpTime returns the first that is not zero.
+func cmpTime(t, fallback time.Time) time.Time {
+	if t.IsZero() {
+		return fallback
+	}
+	return t
 }
 
 // expire forgets a window that has ended. What the next one holds is unknown
@@ -59,29 +139,37 @@ func (l *limiter) expire(now time.Time) {
 	if !l.reset.IsZero() && !now.Before(l.reset) {
 		l.known, l.reset = false, time.Time{}
 	}
+	if !l.window.IsZero() && !now.Before(l.window.Add(quotaWindow)) {
+		l.window, l.spent = time.Time{}, 0
+	}
 }
 
 // acquire charges one attempt and returns its sequence number. Where the quota
-// is known to be used up it waits for the window's end, at most maxWait, or
-// fails without charging.
-func (l *limiter) acquire(ctx context.Context, maxWait time.Duration) (seq int64, waited time.Duration, err error) {
+// is known to be used up, but for the reserve, it waits for the window's end, at
+// most maxWait, or fails without charging.
+func (l *limiter) acquire(ctx context.Context, a allowance) (seq int64, waited time.Duration, err error) {
 	for {
 		now := time.Now()
 		l.mu.Lock()
-		l.expire(now)
-		if !l.known || l.left > 0 || l.reset.IsZero() {
+		left, reset := l.remaining(a, now)
+		untold := left == 0 && a.reserve == 0 && reset.IsZero() // the next answer tells when it ends
+		if left < 0 || left > a.reserve || untold {
 			if l.known && l.left > 0 {
 				l.left--
 			}
+			if l.window.IsZero() {
+				l.window = now
+			}
+			l.spent++
 			l.requests++
 			seq = l.requests
 			l.mu.Unlock()
 			return seq, waited, nil
 		}
-		refused := &RateLimitError{Limit: l.limit, Remaining: l.left, Reset: l.reset, RetryAfter: l.reset.Sub(now)}
+		refused := &RateLimitError{Limit: cmp.Or(l.limit, a.plan), Remaining: left, Reset: reset, RetryAfter: max(0, reset.Sub(now))}
 		l.mu.Unlock()
 
-		if refused.RetryAfter > maxWait || !endsBefore(ctx, refused.Reset) {
+		if reset.IsZero() || refused.RetryAfter > a.maxWait || !endsBefore(ctx, refused.Reset) {
 			return 0, waited, refused
 		}
 		if err := sleep(ctx, refused.RetryAfter); err != nil {

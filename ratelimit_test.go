@@ -164,7 +164,7 @@ func TestTheTrackerKeepsTheTruestReport(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var l limiter
 			tt.do(&l)
-			got := l.snapshot(noon.Add(tt.at))
+			got := l.snapshot(allowance{}, noon.Add(tt.at))
 			assert.Equal(t, tt.known, got.Known)
 			assert.Equal(t, tt.left, got.Remaining)
 			if tt.reset == 0 {
@@ -428,16 +428,16 @@ func TestTheTrackerUnderTheRaceDetector(t *testing.T) {
 	for g := range 8 {
 		wg.Go(func() {
 			for i := range 200 {
-				seq, _, err := l.acquire(t.Context(), 0)
+				seq, _, err := l.acquire(t.Context(), allowance{})
 				if err == nil {
 					l.observe(seq, limitReport{limit: 1 << 20, left: 1<<20 - i*8 - g, reset: noon.Add(1000 * time.Hour), retryAfter: -1}, noon)
 				}
-				l.snapshot(noon)
+				l.snapshot(allowance{}, noon)
 			}
 		})
 	}
 	wg.Wait()
-	assert.EqualValues(t, 1600, l.snapshot(noon).Requests)
+	assert.EqualValues(t, 1600, l.snapshot(allowance{}, noon).Requests)
 }
 
 func FuzzReadLimit(f *testing.F) {
@@ -458,7 +458,7 @@ func FuzzReadLimit(f *testing.F) {
 		}
 		var l limiter
 		l.observe(1, r, noon)
-		got := l.snapshot(noon)
+		got := l.snapshot(allowance{}, noon)
 		if got.Known && (got.Remaining != r.left || !got.Reset.IsZero() && !got.Reset.After(noon)) {
 			t.Errorf("%+v was made of %+v", got, r)
 		}

@@ -49,7 +49,7 @@ func (o Opt[T]) EncodeValues(name string, v *url.Values) error {
 // rowIdentity is what tells rows apart. External id and source are unset where
 // the row does not show them.
 type rowIdentity struct {
-	id             string
+	id, tenant     string
 	source, extern Opt[string]
 	deleted        bool
 }
@@ -63,23 +63,23 @@ func (i rowIdentity) is(key Key) bool {
 }
 
 func (r *JobRow) identity() rowIdentity {
-	return rowIdentity{r.ID, r.ExternalSource, r.ExternalID, r.DeletedAt.state == optValue}
+	return rowIdentity{r.ID, r.TenantID, r.ExternalSource, r.ExternalID, r.DeletedAt.state == optValue}
 }
 
 func (r *PartRow) identity() rowIdentity {
-	return rowIdentity{r.ID, r.ExternalSource, r.ExternalID, r.DeletedAt.state == optValue}
+	return rowIdentity{r.ID, r.TenantID, r.ExternalSource, r.ExternalID, r.DeletedAt.state == optValue}
 }
 
 func (r *OperationRow) identity() rowIdentity {
-	return rowIdentity{r.ID, r.ExternalSource, r.ExternalID, r.DeletedAt.state == optValue}
+	return rowIdentity{r.ID, r.TenantID, r.ExternalSource, r.ExternalID, r.DeletedAt.state == optValue}
 }
 
 func (r *CellRow) identity() rowIdentity {
-	return rowIdentity{r.ID, r.ExternalSource, r.ExternalID, r.DeletedAt.state == optValue}
+	return rowIdentity{r.ID, r.TenantID, r.ExternalSource, r.ExternalID, r.DeletedAt.state == optValue}
 }
 
 func (r *ResourceRow) identity() rowIdentity {
-	return rowIdentity{r.ID, r.ExternalSource, r.ExternalID, r.DeletedAt.state == optValue}
+	return rowIdentity{r.ID, r.TenantID, r.ExternalSource, r.ExternalID, r.DeletedAt.state == optValue}
 }
 
 func identityOf[Row any](row *Row) rowIdentity {
@@ -129,7 +129,12 @@ func (s *syncer[R, P, Row]) list(ctx context.Context, filters any, pageSize int,
 					return
 				}
 				// Rows that were added meanwhile push others to the next page.
-				id := cmpOr(identityOf(row).id, string(raw))
+				identity := identityOf(row)
+				id := cmpOr(identity.id, string(raw))
+				if err := cfg.run.sawTenant(identity.tenant); err != nil {
+					fail(err)
+					return
+				}
 				if _, ok := seen[id]; ok {
 					continue
 				}

@@ -21,6 +21,9 @@ type Report struct {
 	Parts      EntityReport  `json:"parts"`
 	Operations EntityReport  `json:"operations"`
 	Release    Release       `json:"release"` // what the server was recognised as
+	// DryRun: nothing was sent, and the counts are what would have become of
+	// the records.
+	DryRun bool `json:"dry_run,omitempty"`
 	// Ended is what ended the run early, nil if it ran to its end.
 	Ended error `json:"-"`
 	// Warnings tell what looked wrong in the dataset before the first
@@ -92,6 +95,9 @@ func (e *EntityReport) tally() tally {
 // String returns the report as a table for people.
 func (r *Report) String() string {
 	var b strings.Builder
+	if r.DryRun {
+		b.WriteString("dry run: nothing was sent\n")
+	}
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "\tread\tcreated\tupdated\tsynced\tunchanged\tfailed\tparent failed\tsuperseded\tnot sent\tunknown\trequests\tattempts\tkB\ttime\twaited\t")
 	line := func(name string, e EntityReport) {

@@ -102,6 +102,11 @@ type engine[R any, P recordPtr[R]] struct {
 	// withheld tells of a record that is not to be sent, and why; nil: none.
 	withheld func(P) (Status, error)
 
+	delta *delta[R, P] // nil without a state
+	// finite: the input is at hand, so that each of its records is accounted
+	// for, also once no more is sent.
+	finite bool
+
 	flight *flight
 	sizes  sizes
 
@@ -228,6 +233,16 @@ func (s *syncer[R, P, Row]) stream(ctx context.Context, seq iter.Seq2[R, error],
 			cfg.concurrency = concurrency
 		}
 		cfg.startBudget()
+		end, err := s.co.beginState(ctx, &cfg, true)
+		if err != nil {
+			st.err = err
+			return
+		}
+		defer func() {
+			if err := end(); st.err == nil {
+				st.err = err
+			}
+		}()
 		e := newEngine[R, P](s.co, s.at, &cfg, newFlight(ctx, s.co, &cfg))
 		for _, p := range prepare {
 			p(e)
@@ -242,6 +257,9 @@ func newEngine[R any, P recordPtr[R]](co *core, at endpoint, cfg *config, f *fli
 	e.sizes.bytes.Store(int64(cfg.maxBytes))
 	if n := marked(&co.shared.dialect, &co.shared.dialect.limits, at.entity); n > 0 {
 		lower(&e.sizes.records, n)
+	}
+	if cfg.run != nil {
+		e.delta = newDelta[R, P](co, cfg, at.entity)
 	}
 	return e
 }
@@ -280,7 +298,7 @@ func (e *engine[R, P]) run(st *Stream, seq iter.Seq2[R, error], yield func(Outco
 		if !e.drain(yield) {
 			return
 		}
-		if e.end != nil {
+		if e.end != nil && !e.finite {
 			break
 		}
 	}
@@ -354,16 +372,26 @@ func (e *engine[R, P]) take(r P) {
 		e.refuse(o, r, StatusFailed, err)
 		return
 	}
+	var m *memory[R]
+	send := r
+	if e.delta != nil {
+		var unchanged bool
+		if m, send, unchanged = e.recall(r, &o); unchanged {
+			return
+		}
+	}
 	if !e.sending() {
 		e.refuse(o, r, StatusNotSent, e.end)
 		return
 	}
-	at, err := e.pack(r, o)
+	at, err := e.pack(send, o)
 	if err != nil {
 		e.refuse(o, r, StatusFailed, err)
 		return
 	}
-	if c := e.open[at]; len(c.sent)-c.dead >= int(e.sizes.records.Load()) {
+	c := e.open[at]
+	c.sent[len(c.sent)-1].memory = m
+	if len(c.sent)-c.dead >= int(e.sizes.records.Load()) {
 		e.fill(at)
 	}
 }
@@ -389,6 +417,11 @@ func (e *engine[R, P]) pop() *chunk[R] {
 
 // refuse settles a record that is not sent.
 func (e *engine[R, P]) refuse(o Outcome, r P, s Status, cause error) {
+	if e.delta != nil && (s == StatusNotSent || s == StatusParentFailed && !e.cfg.strictParents) {
+		if _, _, unchanged := e.recall(r, &o); unchanged {
+			return
+		}
+	}
 	o.Status, o.Record, o.Nested = s, *r, r.nested(e.cfg.source)
 	_ = o.close(cause) // the outcome keeps it
 	e.ready = append(e.ready, o)

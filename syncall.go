@@ -82,6 +82,20 @@ func WithOutcomes(sink func(Outcome) error) SyncAllOption {
 	})
 }
 
+// WithDryRun sends nothing: SyncAll tells what it would do instead, each
+// record's outcome to tell where that is not nil, on the goroutine of the run.
+// Created, updated (with the fields in [Outcome.Changed]) and unchanged are what
+// the state has it that the record would be (see [WithState]); without a state,
+// or where it is in doubt, the record is synced. Records that break a local rule
+// fail, with their children, as they would. The report's Requests are those that
+// it takes at least.
+func WithDryRun(tell func(Outcome)) SyncAllOption {
+	return syncAllOption(func(c *config) error {
+		c.dryRun, c.tell = true, tell
+		return nil
+	})
+}
+
 // sinkFunc takes in outcomes of a run: the failures or the successes.
 type sinkFunc struct {
 	failures bool
@@ -102,22 +116,33 @@ func (c *Client) SyncAll(ctx context.Context, data Dataset, opts ...SyncAllOptio
 	if err := applyAll(&cfg, opts); err != nil {
 		return newReport(), err
 	}
+	if cfg.parentsInDataset && !data.sliced() {
+		return newReport(), errors.New("eryxon: WithParentsInDataset needs inputs that are slices: nothing was sent")
+	}
 	if cfg.concurrency == 0 {
 		cfg.concurrency = streamConcurrency
 	}
 	cfg.startBudget()
 	run := &syncRun{cfg: &cfg, report: newReport()}
+	run.report.DryRun = cfg.dryRun
+	end, err := c.core.beginState(ctx, &cfg, true)
+	if err != nil {
+		return run.report, err
+	}
 	run.progress = startProgress(&cfg, run.report)
 	defer run.progress.stop()
 	variant := *c.core
 	variant.cfg = cfg
-	switch {
-	case data.sliced():
-		run.slices(ctx, &variant, data)
-	case cfg.parentsInDataset:
-		return run.report, errors.New("eryxon: WithParentsInDataset needs inputs that are slices: nothing was sent")
-	default:
-		run.sequences(ctx, &variant, data)
+	func() {
+		defer func() { err = end() }() // also where the input or a sink panics
+		if data.sliced() {
+			run.slices(ctx, &variant, data)
+		} else {
+			run.sequences(ctx, &variant, data)
+		}
+	}()
+	if err != nil {
+		run.ended(err)
 	}
 	run.report.Duration, run.report.Ended, run.report.Release = time.Since(run.report.Started), run.end, c.Release()
 	return run.report, run.err()
@@ -156,7 +181,13 @@ func (r *syncRun) account(o *Outcome) {
 			r.failures.Failures = append(r.failures.Failures, failed)
 		}
 	}
+	if r.cfg.tell != nil {
+		r.cfg.tell(*o)
+	}
 	for i, s := range r.cfg.sinks {
+		if r.cfg.dryRun && !s.failures {
+			continue // nothing was acknowledged
+		}
 		if s.failures == o.Status.Success() {
 			continue
 		}
@@ -216,6 +247,7 @@ type lane interface {
 	halt(error)
 	ending() error
 	outcomes() []Outcome
+	settled() int // how many outcomes there are
 	cost() tally
 }
 
@@ -275,6 +307,8 @@ func (l *sliceLane[R, P]) halt(cause error) {
 	}
 	l.abandonOpen(l.end)
 }
+
+func (l *sliceLane[R, P]) settled() int { return len(l.ready) - l.head }
 
 func (l *sliceLane[R, P]) outcomes() []Outcome {
 	out := l.ready[l.head:]

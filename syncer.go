@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"math"
 	"strconv"
 )
 
@@ -90,11 +92,15 @@ func (s *syncer[R, P, Row]) sync(ctx context.Context, r P, opts []CallOption) (*
 		res.Status = StatusFailed
 		return res, res.close(err)
 	}
-	body, err := r.appendJSON(nil, cfg.source)
+	end, err := s.co.beginState(ctx, &cfg, false)
 	if err != nil {
-		res.Status = StatusFailed
 		return res, res.close(err)
 	}
+	defer func() {
+		if err := end(); err != nil {
+			cfg.logger.Error("eryxon: sync state", slog.Any("error", err))
+		}
+	}()
 	held := newOneKey(&res.Outcome)
 	for wait := s.co.shared.inFlight.hold(held); wait != nil; wait = s.co.shared.inFlight.hold(held) {
 		select {
@@ -104,14 +110,60 @@ func (s *syncer[R, P, Row]) sync(ctx context.Context, r P, opts []CallOption) (*
 		}
 	}
 	defer s.co.shared.inFlight.release(held)
-	if s.co.countsOnly() {
-		return res, s.syncCounted(ctx, &cfg, r, res)
+	if cfg.run != nil {
+		return s.syncRemembered(ctx, &cfg, r, res)
 	}
+	return s.send(ctx, &cfg, r, res)
+}
+
+// syncRemembered syncs a record of which the state has to know.
+func (s *syncer[R, P, Row]) syncRemembered(ctx context.Context, cfg *config, r P, res *SyncResult[Row]) (*SyncResult[Row], error) {
+	f := newFlight(ctx, s.co, cfg)
+	defer f.close()
+	e := newEngine[R, P](s.co, s.at, cfg, f)
+	known, send, _, err := e.delta.look(r, res.Key)
+	if err != nil {
+		return res, res.close(err)
+	}
+	d := &delivery[R, P]{e: e, c: newChunk[R](s.at.entity)}
+	if _, err := add(d.c, send, res.Key, 0, cfg.source, math.MaxInt); err != nil {
+		res.Status = StatusFailed
+		return res, res.close(err)
+	}
+	list := d.c.live()
+	list[0].memory = &known
+	before, err := d.doubtful(list)
+	if err == nil && len(before) > 0 {
+		err = cfg.run.put(before)
+	}
+	if err != nil {
+		return res, res.close(err)
+	}
+	record := list[0].record
+	_, err = s.send(ctx, cfg, P(&record), res)
+	d.done.outcomes = []Outcome{res.Outcome}
+	if err := cfg.run.put(d.acknowledge(list, true)); err != nil {
+		cfg.logger.Error("eryxon: sync state", slog.Any("error", err))
+	}
+	return res, err
+}
+
+// send sends one record whose key is held.
+func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *SyncResult[Row]) (*SyncResult[Row], error) {
+	body, err := r.appendJSON(nil, cfg.source)
+	if err != nil {
+		res.Status = StatusFailed
+		return res, res.close(err)
+	}
+	if s.co.countsOnly() {
+		return res, s.syncCounted(ctx, cfg, r, res)
+	}
+	var rules checker
 	if !cfg.overwrite && s.co.knownToFill() {
 		hazards(&rules, r)
 		absent := false
 		if onlyOnUpdate(rules.details) && diffable(s.at.entity) {
-			found, _, err := s.co.diffKeys(ctx, &cfg, s.at.entity, []Key{res.Key})
+			found, _, err := s.co.diffKeys(ctx, cfg, s.at.entity, []Key{res.Key})
 			absent = err == nil && found[res.Key].status == DiffCreate
 		}
 		if err := rules.err(0, res.Key); err != nil && !absent {
@@ -119,16 +171,16 @@ func (s *syncer[R, P, Row]) sync(ctx context.Context, r P, opts []CallOption) (*
 			return res, res.close(err)
 		}
 	}
-	out, status, id, cause := s.co.putOne(ctx, nil, &cfg, s.at, res.Key, body, false)
+	out, status, id, cause := s.co.putOne(ctx, nil, cfg, s.at, res.Key, body, false)
 	s.co.shared.dialect.sawSingle(out)
 	if cause != nil && s.co.shared.dialect.sawRefusal(cause) {
-		return res, s.syncCounted(ctx, &cfg, r, res)
+		return res, s.syncCounted(ctx, cfg, r, res)
 	}
 	if cause != nil && cfg.omitMissing && s.co.shared.dialect.sawAbsent(s.at.entity, cause) {
 		copied := *r
 		omitAbsent(&s.co.shared.dialect, P(&copied))
 		if body, err = P(&copied).appendJSON(nil, cfg.source); err == nil {
-			out, status, id, cause = s.co.putOne(ctx, nil, &cfg, s.at, res.Key, body, false)
+			out, status, id, cause = s.co.putOne(ctx, nil, cfg, s.at, res.Key, body, false)
 		}
 	}
 	res.Response = out.response()
@@ -235,7 +287,7 @@ func (s *syncer[R, P, Row]) bulkSync(ctx context.Context, records []R, opts []Bu
 		return result, err
 	}
 	cfg.startBudget()
-	if len(records) >= probeFrom*cfg.maxRecords && s.co.release() == ReleaseUnknown {
+	if len(records) >= probeFrom*cfg.maxRecords && cfg.state == nil && s.co.release() == ReleaseUnknown {
 		result.Attempts = s.co.probe(ctx, &cfg, s.at).attempts
 	}
 	input := func(yield func(R, error) bool) {
@@ -248,6 +300,7 @@ func (s *syncer[R, P, Row]) bulkSync(ctx context.Context, records []R, opts []Bu
 	// One at a time keeps the order of the input on the server.
 	st := s.stream(ctx, input, 1, opts, func(e *engine[R, P]) {
 		e.screen = s.screen(records, cfg.source)
+		e.finite = cfg.state != nil
 		e.cfg.spent = cfg.spent // the probe's request is one of the budget's
 	})
 	taken := 0

@@ -1,0 +1,208 @@
+package eryxon
+
+import (
+	"errors"
+	"slices"
+	"time"
+)
+
+// recall holds a record of the input against the state. One that is unchanged
+// is settled; of others it returns what is to be remembered of it, and what of
+// it is to be sent.
+func (e *engine[R, P]) recall(r P, o *Outcome) (m *memory[R], send P, unchanged bool) {
+	known, send, unchanged, err := e.delta.look(r, o.Key)
+	if err != nil {
+		if e.end == nil {
+			e.end = err
+		}
+		return nil, r, false
+	}
+	if unchanged && !e.underWay(o.Key) {
+		o.Status, o.ID, o.Nested = StatusUnchanged, known.entry.ID, r.nested(e.cfg.source)
+		for i := range o.Nested {
+			o.Nested[i].Status = StatusUnchanged
+		}
+		e.ready = append(e.ready, *o)
+		return nil, r, true
+	}
+	return &known, send, false
+}
+
+// underWay reports that an earlier record of the key is about to be sent, or
+// has been, so that what the state has of it is about to change.
+func (e *engine[R, P]) underWay(k Key) bool {
+	for _, list := range [][]*chunk[R]{e.open, e.full} {
+		for _, c := range list {
+			if at, ok := c.ids[k.ExternalID]; ok && c.sent[at].key == k {
+				return true
+			}
+		}
+	}
+	return e.flight.keys.held(entityKey{e.at.entity, k})
+}
+
+// deliverRemembered delivers records of which the state has to know. Before
+// they are sent the state calls what it has of them doubtful, for the server
+// may have them and its answer may never arrive; afterwards it learns what was
+// acknowledged.
+func (d *delivery[R, P]) deliverRemembered(list []*sentRecord[R]) {
+	run := d.e.delta.run
+	before, err := d.doubtful(list)
+	if err == nil && len(before) > 0 {
+		err = run.put(before)
+	}
+	if err != nil {
+		d.done.end = err
+		d.settleUnsent(list, false)
+	} else {
+		d.deliver(list, false)
+		d.completeNew(list)
+	}
+	if err := run.put(d.acknowledge(list, err == nil)); err != nil && d.done.end == nil {
+		d.done.end = err
+	}
+}
+
+// doubtful returns the entries of records that are about to be sent, as they
+// are until an answer tells more.
+func (d *delivery[R, P]) doubtful(list []*sentRecord[R]) ([]StateEntry, error) {
+	var entries []StateEntry
+	for _, s := range list {
+		entry := s.memory.entry
+		switch {
+		case entry.Digest != digest{}:
+			entry.Digest = digest{}
+		case s.memory.whole && d.hasFloor(P(&s.record)):
+			// Whether the row is new the next run could not know.
+			entry.Detail = entry.withFlags(entry.flags() | flagTried)
+		default:
+			continue
+		}
+		s.memory.doubted = true
+		entries = append(entries, entry)
+	}
+	for k := range d.c.nested {
+		entry, err := d.e.delta.run.get(k.entity, k.key)
+		if err != nil {
+			return nil, err
+		}
+		if entry.Digest != (digest{}) {
+			entry.Digest = digest{}
+			entries = append(entries, entry)
+		}
+	}
+	return entries, nil
+}
+
+// hasFloor reports fields of the shop floor in a record.
+func (d *delivery[R, P]) hasFloor(r P) bool {
+	var lean R
+	return leaveOut((*R)(r), &lean, d.e.delta.floors)
+}
+
+// completeNew sends what was left out of records that turned out to be new.
+func (d *delivery[R, P]) completeNew(list []*sentRecord[R]) {
+	lean := make(map[int]*sentRecord[R])
+	for _, s := range list {
+		if s.memory.given != nil && s.memory.entry.flags()&flagExists == 0 {
+			lean[s.index] = s
+		}
+	}
+	if len(lean) == 0 || d.done.end != nil {
+		return
+	}
+	var again []*sentRecord[R]
+	kept := d.done.outcomes[:0]
+	for _, o := range d.done.outcomes {
+		if s := lean[o.Index]; s != nil && o.Status == StatusCreated {
+			if own, err := P(s.memory.given).appendJSON(nil, d.e.cfg.source); err == nil {
+				s.record, s.own = *s.memory.given, own
+				s.memory.entry.ID, s.memory.entry.Detail = o.ID, s.memory.entry.withFlags(flagExists)
+				again = append(again, s)
+				continue
+			}
+		}
+		kept = append(kept, o)
+	}
+	d.done.outcomes = kept
+	d.deliver(again, false)
+	for i := len(kept); i < len(d.done.outcomes); i++ {
+		if o := &d.done.outcomes[i]; o.Status.Success() {
+			o.Status = StatusCreated
+		}
+	}
+}
+
+// acknowledge returns the entries of records that have been through, and hands
+// failed ones back as they were given.
+func (d *delivery[R, P]) acknowledge(list []*sentRecord[R], sent bool) []StateEntry {
+	places := make(map[int]*sentRecord[R], len(list))
+	for _, s := range list {
+		places[s.index] = s
+	}
+	// The engine's own has its scratch memory in use.
+	of := &delta[R, P]{run: d.e.delta.run, cfg: d.e.cfg, co: d.e.co, entity: d.c.entity, floors: d.e.delta.floors}
+	now := time.Now().UTC().Truncate(time.Second)
+	entries := make([]StateEntry, 0, len(list))
+	for i := range d.done.outcomes {
+		o := &d.done.outcomes[i]
+		s := places[o.Index]
+		if s.memory.given != nil && o.Record != nil {
+			o.Record = *s.memory.given
+		}
+		switch {
+		case !sent:
+		case o.Status.Success():
+			entries = append(entries, of.acknowledged(s, o, now))
+		case errors.Is(o.Err, ErrDeletedOnServer):
+			entries = append(entries, StateEntry{Entity: d.c.entity, Key: s.key})
+		case s.memory.doubted && (o.Status == StatusFailed || o.Status == StatusNotSent):
+			entries = append(entries, s.memory.entry) // nothing was written: what it was holds
+		}
+	}
+	return entries
+}
+
+// acknowledged is the entry of a record that the server is known to hold. What
+// became of records nested in it must be known too, or they are sent again.
+func (d *delta[R, P]) acknowledged(s *sentRecord[R], o *Outcome, now time.Time) StateEntry {
+	entry := StateEntry{Entity: d.entity, Key: s.key, ID: cmpOr(o.ID, s.memory.entry.ID), Time: now}
+	var err error
+	if entry.Digest, d.buf, err = digestOf[R, P](d.ownedByERP(P(&s.record)), d.cfg.source, d.buf); err != nil ||
+		slices.ContainsFunc(o.Nested, func(n Outcome) bool { return !n.Status.Success() }) {
+		entry.Digest, entry.Detail = digest{}, entry.withFlags(flagExists)
+		return entry
+	}
+	entry.Detail = appendDetail(nil, flagExists, d.entity, d.buf[1:])
+	return entry
+}
+
+// plan settles records of a dry run with what would become of them.
+func (d *delivery[R, P]) plan(list []*sentRecord[R]) {
+	d.done.stats.requests++
+	for _, s := range list {
+		o := Outcome{Entity: d.c.entity, Index: s.index, Key: s.key, Status: StatusSynced, Nested: s.nested}
+		if m := s.memory; m != nil && m.entry.flags()&flagExists != 0 {
+			o.Status, o.ID = StatusUpdated, m.entry.ID
+			if m.entry.Digest != (digest{}) {
+				o.Changed = d.changed(s)
+			}
+		} else if m != nil && m.entry.flags()&flagTried == 0 {
+			o.Status = StatusCreated
+		}
+		for i := range o.Nested {
+			o.Nested[i].Status = o.Status
+		}
+		d.done.outcomes = append(d.done.outcomes, o)
+	}
+}
+
+// changed names the fields of a record that differ from those acknowledged.
+func (d *delivery[R, P]) changed(s *sentRecord[R]) []string {
+	of := &delta[R, P]{cfg: d.e.cfg, co: d.e.co, floors: d.e.delta.floors}
+	canonical, err := appendCanonical[R, P](of.ownedByERP(P(&s.record)), d.e.cfg.source, nil)
+	if err != nil {
+		return nil
+	}
+	return s.memory.entry.fields().changed(d.c.entity, canonical)
+}

@@ -1,0 +1,394 @@
+package eryxon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"iter"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eryxon/eryxon-go/eryxontest"
+)
+
+// memState is a state in memory that can be made to fail.
+type memState struct {
+	mu      sync.Mutex
+	locked  bool
+	header  []byte
+	entries map[entityKey]StateEntry
+	puts    int
+	failPut error
+	failGet error
+}
+
+func newMemState() *memState { return &memState{entries: make(map[entityKey]StateEntry)} }
+
+func (m *memState) Lock() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.locked {
+		return ErrStateInUse
+	}
+	m.locked = true
+	return nil
+}
+
+func (m *memState) Unlock() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.locked {
+		return errors.New("not locked")
+	}
+	m.locked = false
+	return nil
+}
+
+func (m *memState) Header() ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.header), nil
+}
+
+func (m *memState) Get(e Entity, k Key) (StateEntry, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	entry, ok := m.entries[entityKey{e, k}]
+	return entry, ok, m.failGet
+}
+
+func (m *memState) Entries(e Entity) iter.Seq2[StateEntry, error] {
+	return func(yield func(StateEntry, error) bool) {
+		m.mu.Lock()
+		var list []StateEntry
+		for k, entry := range m.entries {
+			if k.entity == e {
+				list = append(list, entry)
+			}
+		}
+		m.mu.Unlock()
+		for _, entry := range list {
+			if !yield(entry, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (m *memState) Put(header []byte, entries []StateEntry) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.failPut != nil {
+		return m.failPut
+	}
+	m.puts++
+	if header != nil {
+		m.header = slices.Clone(header)
+	}
+	for _, e := range entries {
+		m.entries[entityKey{e.Entity, e.Key}] = e
+	}
+	return nil
+}
+
+func (m *memState) of(t testing.TB) *stateHeader {
+	t.Helper()
+	h, err := readStateHeader(m.header)
+	require.NoError(t, err)
+	return h
+}
+
+// posts counts the requests that carry records.
+func posts(srv *eryxontest.Server) int {
+	n := 0
+	for _, r := range srv.Requests() {
+		if r.Method != "GET" {
+			n++
+		}
+	}
+	return n
+}
+
+func TestStateSparesUnchangedRecords(t *testing.T) {
+	for _, release := range []eryxontest.Release{eryxontest.Documented, eryxontest.V01, eryxontest.V08} {
+		t.Run(string(release), func(t *testing.T) {
+			srv := eryxontest.New(eryxontest.WithRelease(release))
+			c := onServer(t, srv)
+			st := newMemState()
+			list := jobs(30)
+			first, err := c.Jobs.BulkSync(t.Context(), list, WithState(st), WithSource("SAP"))
+			require.NoError(t, err)
+			assert.Equal(t, 30, first.Counts.Succeeded())
+
+			before := len(srv.Requests())
+			again, err := c.Jobs.BulkSync(t.Context(), list, WithState(st), WithSource("SAP"))
+			require.NoError(t, err)
+			assert.Equal(t, Counts{Unchanged: 30}, again.Counts)
+			assert.Len(t, srv.Requests(), before, "unchanged records cost no request")
+			for i, o := range again.Outcomes {
+				assert.Empty(t, o.RequestID)
+				assert.Equal(t, first.Outcomes[i].ID, o.ID)
+			}
+
+			list[7].Customer = Some("Acme")
+			c = onServer(t, srv) // another process
+			changed, err := c.Jobs.BulkSync(t.Context(), list, WithState(st), WithSource("SAP"))
+			require.NoError(t, err)
+			assert.Equal(t, Counts{Unchanged: 29, Updated: 1}, changed.Counts)
+			assert.Equal(t, StatusUpdated, changed.Outcomes[7].Status)
+			assert.LessOrEqual(t, len(srv.Requests()), before+2)
+
+			full, err := c.Jobs.BulkSync(t.Context(), list, WithState(st), WithSource("SAP"), WithFull())
+			require.NoError(t, err)
+			assert.Equal(t, Counts{Updated: 30}, full.Counts)
+		})
+	}
+}
+
+func TestStateDoubtsWhatWasSentWithoutAnAnswer(t *testing.T) {
+	srv := eryxontest.New()
+	c := onServer(t, srv, WithSource("SAP"), once())
+	st := newMemState()
+	a, b := job("1"), job("1")
+	a.Notes, b.Notes = Some("a"), Some("b")
+	_, err := c.Jobs.BulkSync(t.Context(), []Job{a}, WithState(st))
+	require.NoError(t, err)
+
+	srv.Script("/api-jobs/bulk-sync", eryxontest.LoseAnswer())
+	res, err := c.Jobs.BulkSync(t.Context(), []Job{b}, WithState(st))
+	require.Error(t, err)
+	require.Equal(t, StatusUnknown, res.Outcomes[0].Status)
+
+	// The server may hold b: a is not known to be there.
+	res, err = c.Jobs.BulkSync(t.Context(), []Job{a}, WithState(st))
+	require.NoError(t, err)
+	assert.Equal(t, StatusUpdated, res.Outcomes[0].Status)
+}
+
+func TestStateKeepsWhatARefusalLeftAlone(t *testing.T) {
+	srv := eryxontest.New()
+	c := onServer(t, srv, WithSource("SAP"), once())
+	st := newMemState()
+	a, b := job("1"), job("1")
+	b.Notes = Some("b")
+	_, err := c.Jobs.BulkSync(t.Context(), []Job{a}, WithState(st))
+	require.NoError(t, err)
+	srv.Script("/api-jobs/bulk-sync", eryxontest.StatusJSON(401, "UNAUTHORIZED", "no"))
+	_, err = c.Jobs.BulkSync(t.Context(), []Job{b}, WithState(st))
+	require.ErrorIs(t, err, ErrUnauthorized)
+	before := len(srv.Requests())
+	res, err := c.Jobs.BulkSync(t.Context(), []Job{a}, WithState(st))
+	require.NoError(t, err)
+	assert.Equal(t, StatusUnchanged, res.Outcomes[0].Status)
+	assert.Len(t, srv.Requests(), before)
+}
+
+func TestStateOfALaterRecordOfTheSameKey(t *testing.T) {
+	srv := eryxontest.New()
+	c := onServer(t, srv, WithSource("SAP"))
+	st := newMemState()
+	a, b := job("1"), job("1")
+	a.Notes, b.Notes = Some("a"), Some("b")
+	_, err := c.Jobs.BulkSync(t.Context(), []Job{a}, WithState(st))
+	require.NoError(t, err)
+	// First changed, then back: the last word is what the server must hold.
+	stream := c.Jobs.Stream(t.Context(), FromSlice([]Job{b, a}).all(), WithState(st), WithMaxRequestRecords(1))
+	var statuses []Status
+	for o := range stream.All() {
+		statuses = append(statuses, o.Status)
+	}
+	require.NoError(t, stream.Err())
+	assert.NotContains(t, statuses, StatusUnchanged)
+	assert.Equal(t, "a", srv.Rows(eryxontest.Jobs)[0]["notes"])
+}
+
+func TestStateIsOneRunsAlone(t *testing.T) {
+	srv := eryxontest.New()
+	c := onServer(t, srv, WithSource("SAP"))
+	st := newMemState()
+	require.NoError(t, st.Lock())
+	res, err := c.Jobs.BulkSync(t.Context(), jobs(2), WithState(st))
+	require.ErrorIs(t, err, ErrStateInUse)
+	assert.Equal(t, Counts{NotSent: 2}, res.Counts)
+	_, err = c.SyncAll(t.Context(), Dataset{Jobs: FromSlice(jobs(2))}, WithState(st))
+	require.ErrorIs(t, err, ErrStateInUse)
+	assert.Empty(t, srv.Requests())
+	assert.Empty(t, st.entries)
+	assert.Nil(t, st.header)
+}
+
+func TestStateOfAnotherInstallation(t *testing.T) {
+	st := newMemState()
+	c := onServer(t, eryxontest.New(), WithSource("SAP"))
+	_, err := c.Jobs.BulkSync(t.Context(), jobs(2), WithState(st))
+	require.NoError(t, err)
+
+	h := st.of(t)
+	h.BaseURL = "https://elsewhere.example"
+	st.header, err = json.Marshal(h)
+	require.NoError(t, err)
+	header := slices.Clone(st.header)
+	_, err = c.Jobs.BulkSync(t.Context(), jobs(3), WithState(st))
+	require.ErrorIs(t, err, ErrStateMismatch)
+	require.ErrorContains(t, err, "https://elsewhere.example")
+	assert.Equal(t, header, st.header)
+	assert.False(t, st.locked)
+}
+
+func TestStateThatCanNotBeWritten(t *testing.T) {
+	srv := eryxontest.New()
+	c := onServer(t, srv, WithSource("SAP"))
+	st := newMemState()
+	list := jobs(2)
+	_, err := c.Jobs.BulkSync(t.Context(), list, WithState(st))
+	require.NoError(t, err)
+	st.failPut = errors.New("disk full")
+	list[0].Notes = Some("new")
+	before := len(srv.Requests())
+	res, err := c.Jobs.BulkSync(t.Context(), list, WithState(st))
+	require.ErrorContains(t, err, "disk full")
+	assert.Equal(t, StatusNotSent, res.Outcomes[0].Status, "what the state can't doubt is not sent")
+	assert.Equal(t, StatusUnchanged, res.Outcomes[1].Status)
+	assert.Len(t, srv.Requests(), before)
+}
+
+func TestStateMaxAge(t *testing.T) {
+	srv := eryxontest.New()
+	c := onServer(t, srv, WithSource("SAP"))
+	st := newMemState()
+	_, err := c.Jobs.BulkSync(t.Context(), jobs(2), WithState(st))
+	require.NoError(t, err)
+	k := entityKey{EntityJobs, Key{"SAP", jobs(2)[0].ExternalID}}
+	old := st.entries[k]
+	old.Time = time.Now().Add(-8 * 24 * time.Hour)
+	st.entries[k] = old
+	res, err := c.Jobs.BulkSync(t.Context(), jobs(2), WithState(st), WithMaxAge(7*24*time.Hour))
+	require.NoError(t, err)
+	assert.Equal(t, Counts{Updated: 1, Unchanged: 1}, res.Counts)
+}
+
+func TestStateLeavesTheShopFloorsFields(t *testing.T) {
+	for _, release := range []eryxontest.Release{eryxontest.Documented, eryxontest.V08} {
+		t.Run(string(release), func(t *testing.T) {
+			srv := eryxontest.New(eryxontest.WithRelease(release))
+			c := onServer(t, srv, WithSource("SAP"))
+			st := newMemState()
+			mill := Resource{ExternalID: "M1", Name: "Mill", Type: ResourceEquipment, Status: Some(ResourceInUse), Active: Some(true)}
+			sync := func(opts ...BulkOption) Counts {
+				t.Helper()
+				res, err := c.Resources.BulkSync(t.Context(), []Resource{mill}, append(opts, WithState(st))...)
+				require.NoError(t, err)
+				return res.Counts
+			}
+			row := func() eryxontest.Row { return srv.Rows(eryxontest.Resources)[0] }
+			assert.Equal(t, 1, sync().Succeeded())
+			assert.Equal(t, "in_use", row()["status"], "a new record is sent whole")
+
+			_, err := onServer(t, srv, WithSource("SAP")).Resources.Sync(t.Context(), Resource{ExternalID: "M1", Name: "Mill", Type: ResourceEquipment, Status: Some(ResourceMaintenance), Active: Some(false)})
+			require.NoError(t, err)
+			mill.Status = Some(ResourceAvailable)
+			assert.Equal(t, Counts{Unchanged: 1}, sync(), "its status does not count")
+			mill.Location = Some("Hall 2")
+			assert.Equal(t, Counts{Updated: 1}, sync())
+			assert.Equal(t, "maintenance", row()["status"])
+			assert.Equal(t, "Hall 2", row()["location"])
+
+			assert.Equal(t, Counts{Updated: 1}, sync(WithoutCreateOnly("status")))
+			assert.Equal(t, "available", row()["status"])
+			assert.Equal(t, false, row()["active"])
+
+		})
+	}
+}
+
+func TestSyncAllWithState(t *testing.T) {
+	for _, release := range []eryxontest.Release{eryxontest.Documented, eryxontest.V01, eryxontest.V08} {
+		t.Run(string(release), func(t *testing.T) {
+			srv := eryxontest.New(eryxontest.WithRelease(release))
+			st := newMemState()
+			data := func() Dataset {
+				return Dataset{
+					Cells: FromSlice([]Cell{{ExternalID: "C1", Name: "Cutting", Color: Some("#112233"), Sequence: Some(1), Active: Some(true)}}),
+					Jobs: FromSlice([]Job{{ExternalID: "J1", JobNumber: "J1", Parts: []Part{
+						{ExternalID: "P1", PartNumber: "P1", Material: Some("Steel"), Quantity: Some(2), Operations: []Operation{
+							{ExternalID: "O1", OperationName: "Cut", CellName: "Cutting", Sequence: Some(1), EstimatedTimeMinutes: Some(3.0)},
+						}},
+					}}}),
+				}
+			}
+			report, err := onServer(t, srv, WithSource("SAP")).SyncAll(t.Context(), data(), WithState(st))
+			require.NoError(t, err)
+			assert.Equal(t, 4, report.Total().Counts.Succeeded())
+
+			before := len(srv.Requests())
+			report, err = onServer(t, srv, WithSource("SAP")).SyncAll(t.Context(), data(), WithState(st))
+			require.NoError(t, err)
+			assert.Equal(t, Counts{Unchanged: 4}, report.Total().Counts)
+			assert.Len(t, srv.Requests(), before)
+
+			// A child alone, its parents known by the state only.
+			op := Operation{ExternalID: "O2", PartExternalID: "P1", OperationName: "Cut again", CellName: "Cutting", Sequence: Some(2), EstimatedTimeMinutes: Some(3.0)}
+			more := Dataset{Operations: FromSlice([]Operation{op})}
+			report, err = onServer(t, srv, WithSource("SAP")).SyncAll(t.Context(), more, WithState(st))
+			require.NoError(t, err)
+			assert.Equal(t, 1, report.Total().Counts.Succeeded())
+			for _, r := range srv.Requests()[before:] {
+				assert.NotContains(t, r.Path, "diff", "the state knows the part")
+			}
+		})
+	}
+}
+
+func TestDryRun(t *testing.T) {
+	srv := eryxontest.New()
+	c := onServer(t, srv, WithSource("SAP"))
+	st := newMemState()
+	list := jobs(4)
+	_, err := c.Jobs.BulkSync(t.Context(), list[:3], WithState(st))
+	require.NoError(t, err)
+	before, puts := len(srv.Requests()), st.puts
+	list[1].Customer, list[1].Priority = Some("Acme"), Some(3)
+	bad := Job{ExternalID: "bad"}
+	parts := []Part{
+		{ExternalID: "P1", PartNumber: "P", JobExternalID: "bad"},
+		{ExternalID: "P2", PartNumber: "P", JobExternalID: list[0].ExternalID},
+	}
+	told := map[string]Outcome{}
+	report, err := c.SyncAll(t.Context(), Dataset{Jobs: FromSlice(append(list, bad)), Parts: FromSlice(parts)},
+		WithState(st), WithDryRun(func(o Outcome) { told[o.Key.ExternalID] = o }))
+	require.ErrorIs(t, err, ErrValidation)
+	assert.True(t, report.DryRun)
+	assert.Equal(t, Counts{Created: 1, Updated: 1, Unchanged: 2, Failed: 1}, report.Jobs.Counts)
+	assert.Equal(t, Counts{Created: 1, ParentFailed: 1}, report.Parts.Counts)
+	assert.Equal(t, []string{"customer", "priority"}, told[list[1].ExternalID].Changed)
+	assert.Equal(t, StatusParentFailed, told["P1"].Status)
+	assert.Equal(t, 2, report.Total().Requests)
+	assert.Zero(t, report.Total().Attempts)
+	assert.Len(t, srv.Requests(), before)
+	assert.Equal(t, puts, st.puts, "a dry run leaves the state as it is")
+	assert.Contains(t, report.String(), "nothing was sent")
+	assert.False(t, st.locked)
+}
+
+func TestSingleSyncKeepsTheStateTrue(t *testing.T) {
+	srv := eryxontest.New()
+	st := newMemState()
+	c := onServer(t, srv, WithSource("SAP"), WithState(st))
+	a, b := job("1"), job("1")
+	b.Notes = Some("b")
+	_, err := c.Jobs.BulkSync(context.Background(), []Job{a})
+	require.NoError(t, err)
+	_, err = c.Jobs.Sync(t.Context(), b)
+	require.NoError(t, err)
+	res, err := c.Jobs.BulkSync(t.Context(), []Job{b})
+	require.NoError(t, err)
+	assert.Equal(t, StatusUnchanged, res.Outcomes[0].Status)
+	res, err = c.Jobs.BulkSync(t.Context(), []Job{a})
+	require.NoError(t, err)
+	assert.Equal(t, StatusUpdated, res.Outcomes[0].Status)
+}
