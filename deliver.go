@@ -103,9 +103,6 @@ func (d *delivery[R, P]) deliverOne(list []*sentRecord[R], ambiguous bool) {
 // withoutHazards settles the records that must not go to the server by this
 // route, and returns the others.
 func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) []*sentRecord[R] {
-	if d.e.cfg.overwrite {
-		return list
-	}
 	risky := func(s *sentRecord[R]) bool { return d.hazards(s) != nil || statusSet(P(&s.record)) }
 	if !slices.ContainsFunc(list, risky) {
 		return list
@@ -156,7 +153,7 @@ func (d *delivery[R, P]) asked(out *result) {
 // hazards is what the server would do to the record if it exists; nil if
 // nothing.
 func (d *delivery[R, P]) hazards(s *sentRecord[R]) []FieldError {
-	if s.vetted {
+	if s.vetted || d.e.cfg.overwrite {
 		return nil
 	}
 	d.scratch = checker{}

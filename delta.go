@@ -207,6 +207,10 @@ func (d *delta[R, P]) look(r P, key Key) (m memory[R], send P, unchanged bool, e
 		return m, r, false, nil // the encoder will say so
 	}
 	flags := m.entry.flags()
+	if d.cfg.deactivate {
+		m.whole = true
+		return m, r, flags&flagInactive != 0, nil
+	}
 	unchanged = m.entry.Digest == sum && flags&flagExists != 0 && !d.cfg.full &&
 		(d.cfg.maxAge == 0 || time.Since(m.entry.Time) < d.cfg.maxAge)
 	m.whole = flags&(flagExists|flagTried) == 0 || flags&flagInactive != 0

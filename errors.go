@@ -71,6 +71,9 @@ var (
 	ErrStateMismatch = errors.New("sync state of another installation")
 	// ErrStateDamaged: the sync state can't be read, or its file is none.
 	ErrStateDamaged = errors.New("sync state damaged")
+	// ErrTooManyDisappeared: an export lacks so much that it is more likely to
+	// be broken than right (see [Client.Deactivate]).
+	ErrTooManyDisappeared = errors.New("too many records have disappeared")
 	// ErrUnknownOutcome: a record was sent and no trustworthy answer came
 	// back. Every [*RecordError] of status [StatusUnknown] matches it.
 	// Syncing the record again is safe: upserts are idempotent by key.

@@ -167,6 +167,10 @@ func (d *delivery[R, P]) acknowledge(list []*sentRecord[R], sent bool) []StateEn
 // became of records nested in it must be known too, or they are sent again.
 func (d *delta[R, P]) acknowledged(s *sentRecord[R], o *Outcome, now time.Time) StateEntry {
 	entry := StateEntry{Entity: d.entity, Key: s.key, ID: cmpOr(o.ID, s.memory.entry.ID), Time: now}
+	if d.cfg.deactivate {
+		entry.Detail = entry.withFlags(flagExists | flagInactive)
+		return entry
+	}
 	var err error
 	if entry.Digest, d.buf, err = digestOf[R, P](d.ownedByERP(P(&s.record)), d.cfg.source, d.buf); err != nil ||
 		slices.ContainsFunc(o.Nested, func(n Outcome) bool { return !n.Status.Success() }) {

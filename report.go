@@ -21,6 +21,9 @@ type Report struct {
 	Parts      EntityReport  `json:"parts"`
 	Operations EntityReport  `json:"operations"`
 	Release    Release       `json:"release"` // what the server was recognised as
+	// Disappeared is what a complete export lacks (see [WithCompleteExport]),
+	// else nil.
+	Disappeared *Disappeared `json:"disappeared,omitempty"`
 	// DryRun: nothing was sent, and the counts are what would have become of
 	// the records.
 	DryRun bool `json:"dry_run,omitempty"`
@@ -114,6 +117,9 @@ func (r *Report) String() string {
 	_ = w.Flush() // a strings.Builder takes everything
 	if total.Nested.Total() > 0 {
 		fmt.Fprintf(&b, "nested in other records: %s\n", total.Nested)
+	}
+	if r.Disappeared != nil && len(r.Disappeared.Records) > 0 {
+		fmt.Fprintf(&b, "disappeared from the export: %d\n", len(r.Disappeared.Records))
 	}
 	for _, text := range r.Warnings {
 		fmt.Fprintf(&b, "warning: %s\n", text)

@@ -62,6 +62,7 @@ func runSequence[R any, P recordPtr[R], Row any](w *windows, in Input[R], lifted
 		if cause == nil {
 			cause = w.closed
 		}
+		w.cutShort(in.seq != nil, s.at.entity)
 		settleUnread(w, s.at.entity, in.slice, 0, lifted, lift, cause)
 		return
 	}
@@ -124,12 +125,20 @@ func runSequence[R any, P recordPtr[R], Row any](w *windows, in Input[R], lifted
 			if st.sendErr != nil && !endsEntityOnly(st.sendErr) {
 				w.closed, w.fatal = st.sendErr, st.sendErr
 			}
+			w.cutShort(in.seq != nil, s.at.entity)
 			settleUnread(w, s.at.entity, in.slice, first, lifted, lift, err)
 			return
 		}
 		if more {
 			w.drain()
 		}
+	}
+}
+
+// cutShort notes an input that was not read to its end.
+func (w *windows) cutShort(sequence bool, e Entity) {
+	if sequence {
+		w.run.present.cutShort(e)
 	}
 }
 

@@ -23,17 +23,18 @@ type Dataset struct {
 type Input[R any] struct {
 	slice []R
 	seq   iter.Seq2[R, error]
+	given bool
 }
 
 // FromSlice is an input that is known as a whole, so that the order of the
 // dataset is found record by record: each is sent as soon as its parents are
 // acknowledged. The slice is not changed, and must not be during the run.
-func FromSlice[R any](records []R) Input[R] { return Input[R]{slice: records} }
+func FromSlice[R any](records []R) Input[R] { return Input[R]{slice: records, given: true} }
 
 // FromSeq is an input of any length, read once and in bounded memory. A
 // dataset with such an input is synced entity after entity. An error in it ends
 // the run; what was read before is sent.
-func FromSeq[R any](records iter.Seq2[R, error]) Input[R] { return Input[R]{seq: records} }
+func FromSeq[R any](records iter.Seq2[R, error]) Input[R] { return Input[R]{seq: records, given: true} }
 
 // SyncAllOption varies [Client.SyncAll]. Each is an [Option] too.
 type SyncAllOption interface {
@@ -119,27 +120,45 @@ func (c *Client) SyncAll(ctx context.Context, data Dataset, opts ...SyncAllOptio
 	if cfg.parentsInDataset && !data.sliced() {
 		return newReport(), errors.New("eryxon: WithParentsInDataset needs inputs that are slices: nothing was sent")
 	}
+	if cfg.complete != "" && cfg.state == nil {
+		return newReport(), errors.New("eryxon: WithCompleteExport needs WithState, which knows what was there: nothing was sent")
+	}
+	return c.account(ctx, &cfg, func(ctx context.Context, co *core, run *syncRun) {
+		if data.sliced() {
+			run.slices(ctx, co, data)
+		} else {
+			run.sequences(ctx, co, data)
+		}
+		if cfg.complete == "" {
+			return
+		}
+		gone, err := run.disappeared(&data)
+		if err != nil {
+			run.ended(err)
+		}
+		run.report.Disappeared = gone
+	})
+}
+
+// account runs work as one run, with its state, its progress and its report.
+func (c *Client) account(ctx context.Context, cfg *config, work func(context.Context, *core, *syncRun)) (*Report, error) {
 	if cfg.concurrency == 0 {
 		cfg.concurrency = streamConcurrency
 	}
 	cfg.startBudget()
-	run := &syncRun{cfg: &cfg, report: newReport()}
+	run := &syncRun{cfg: cfg, report: newReport(), present: newPresence()}
 	run.report.DryRun = cfg.dryRun
-	end, err := c.core.beginState(ctx, &cfg, true)
+	end, err := c.core.beginState(ctx, cfg, true)
 	if err != nil {
 		return run.report, err
 	}
-	run.progress = startProgress(&cfg, run.report)
+	run.progress = startProgress(cfg, run.report)
 	defer run.progress.stop()
 	variant := *c.core
-	variant.cfg = cfg
+	variant.cfg = *cfg
 	func() {
 		defer func() { err = end() }() // also where the input or a sink panics
-		if data.sliced() {
-			run.slices(ctx, &variant, data)
-		} else {
-			run.sequences(ctx, &variant, data)
-		}
+		work(ctx, &variant, run)
 	}()
 	if err != nil {
 		run.ended(err)
@@ -164,6 +183,7 @@ type syncRun struct {
 	end      error
 	sinkErrs []sinkError // by sink, nil while none has failed
 	progress *progressReporter
+	present  *presence
 }
 
 // account takes in one outcome.
@@ -173,6 +193,12 @@ func (r *syncRun) account(o *Outcome) {
 	e.Counts.add(o.Status)
 	for i := range o.Nested {
 		e.Nested.add(o.Nested[i].Status)
+	}
+	if r.cfg.complete != "" {
+		r.present.saw(o.Entity, o.Key)
+		for i := range o.Nested {
+			r.present.saw(o.Nested[i].Entity, o.Nested[i].Key)
+		}
 	}
 	r.failures.Total++
 	if failed, ok := o.Err.(*RecordError); ok { //nolint:errorlint // Err is a RecordError itself by its definition
