@@ -16,9 +16,9 @@ type graph struct {
 // node is one entity's lane in the graph.
 type node struct {
 	lane     lane
-	own      int     // records of the input itself; the lifted ones follow
-	queue    []int32 // records whose parents are through
-	placed   []bool  // given to the lane, or withheld from it
+	own      int    // records of the input itself; the lifted ones follow
+	queue    queue  // records whose parents are through
+	placed   []bool // given to the lane, or withheld from it
 	placings int
 	waits    []int32 // parents that are not through yet, by record
 	kids     []int32 // first edge by record, -1 without
@@ -100,10 +100,14 @@ func (g *graph) link(jobs []Job, cells []Cell, parts []Part, ops []Operation) {
 	noPart.warn(g.run, "operations name a part that is not in the dataset; left to the server")
 	otherPart.warn(g.run, "operations name a part that the dataset has under another source only; left to the server")
 	noCell.warn(g.run, "operations name a cell that is not in the dataset; left to the server")
+}
+
+// begin queues what waits for nothing.
+func (g *graph) begin() {
 	for _, n := range g.nodes {
 		for i := range n.waits {
 			if n.waits[i] == 0 && !n.placed[i] {
-				n.queue = append(n.queue, int32(i))
+				n.queue.put(int32(i))
 			}
 		}
 	}
@@ -201,12 +205,11 @@ func (g *graph) start(flush bool) (bool, <-chan struct{}) {
 		return false, nil
 	}
 	for _, n := range g.nodes {
-		for n.lane.idle() && len(n.queue) > 0 {
+		for n.lane.idle() && n.queue.Len() > 0 {
 			if n.lane.settled() >= maxRecords {
 				return true, nil // they are taken in first
 			}
-			i := int(n.queue[0])
-			n.queue = n.queue[1:]
+			i := n.queue.take()
 			if !n.placed[i] {
 				n.place(i)
 				n.lane.feed(i)
@@ -258,7 +261,7 @@ func (g *graph) haltNode(n *node, cause error) {
 	if n.halted {
 		return
 	}
-	n.halted, n.queue = true, nil
+	n.halted, n.queue.places = true, nil
 	n.lane.halt(cause)
 	for i, placed := range n.placed {
 		if !placed {
@@ -301,7 +304,7 @@ func (g *graph) release(n *node, o *Outcome) {
 			e.child.lane.withhold(int(e.at), status, cause)
 		default:
 			if e.child.waits[e.at]--; e.child.waits[e.at] == 0 {
-				e.child.queue = append(e.child.queue, e.at)
+				e.child.queue.put(e.at)
 			}
 		}
 	}

@@ -68,7 +68,8 @@ type config struct {
 	full       bool
 	maxAge     time.Duration
 	createOnly map[string]bool // what the options have said of fields, by name
-	complete   string          // the source of a complete export
+	urgency    func(a, b Pending) int
+	complete   string // the source of a complete export
 	within     func(Entity, Key) bool
 	deactivate bool
 	dryRun     bool

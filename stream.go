@@ -106,6 +106,9 @@ type engine[R any, P recordPtr[R]] struct {
 	// finite: the input is at hand, so that each of its records is accounted
 	// for, also once no more is sent.
 	finite bool
+	// order are the places of the input's records in the caller's slice, where
+	// they do not come in its order.
+	order []int
 
 	flight *flight
 	sizes  sizes
@@ -347,6 +350,9 @@ func (e *engine[R, P]) drain(yield func(Outcome) bool) bool {
 // take gives a record of the input its place: in a chunk, or among the settled.
 func (e *engine[R, P]) take(r P) {
 	o := Outcome{Entity: e.at.entity, Index: e.next, Key: r.recordKey(e.cfg.source)}
+	if e.order != nil {
+		o.Index = e.order[e.next]
+	}
 	e.next++
 	var seen screen
 	if e.screen != nil {

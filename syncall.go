@@ -261,6 +261,7 @@ type lane interface {
 	entity() Entity
 	size() int
 	key(i int) Key
+	pending(i int) (Pending, error)
 	// feed gives the lane its i-th record; withhold settles it unsent.
 	feed(i int)
 	withhold(i int, s Status, cause error)
@@ -293,6 +294,10 @@ func newLane[R any, P recordPtr[R], Row any](co *core, f *flight, records []R) *
 func (l *sliceLane[R, P]) entity() Entity { return l.at.entity }
 func (l *sliceLane[R, P]) size() int      { return len(l.records) }
 func (l *sliceLane[R, P]) key(i int) Key  { return P(&l.records[i]).recordKey(l.cfg.source) }
+func (l *sliceLane[R, P]) pending(i int) (Pending, error) {
+	return l.delta.pending(P(&l.records[i]), l.key(i))
+}
+
 func (l *sliceLane[R, P]) feed(i int) {
 	l.engine.next = i
 	l.take(P(&l.records[i]))
@@ -363,5 +368,11 @@ func (r *syncRun) slices(ctx context.Context, co *core, data Dataset) {
 		r.report.of(n.lane.entity()).expected = n.lane.size()
 	}
 	g.link(jobs, data.Cells.slice, parts, ops)
+	if co.cfg.rationed() {
+		if err := g.rank(); err != nil {
+			g.halt(err)
+		}
+	}
+	g.begin()
 	g.execute()
 }

@@ -290,9 +290,13 @@ func (s *syncer[R, P, Row]) bulkSync(ctx context.Context, records []R, opts []Bu
 	if len(records) >= probeFrom*cfg.maxRecords && cfg.state == nil && s.co.release() == ReleaseUnknown {
 		result.Attempts = s.co.probe(ctx, &cfg, s.at).attempts
 	}
+	var order []int
 	input := func(yield func(R, error) bool) {
-		for _, r := range records {
-			if !yield(r, nil) {
+		for i := range records {
+			if order != nil {
+				i = order[i]
+			}
+			if !yield(records[i], nil) {
 				return
 			}
 		}
@@ -301,6 +305,10 @@ func (s *syncer[R, P, Row]) bulkSync(ctx context.Context, records []R, opts []Bu
 	st := s.stream(ctx, input, 1, opts, func(e *engine[R, P]) {
 		e.screen = s.screen(records, cfg.source)
 		e.finite = cfg.state != nil
+		if e.cfg.rationed() {
+			order = e.byUrgency(records)
+			e.order = order
+		}
 		e.cfg.spent = cfg.spent // the probe's request is one of the budget's
 	})
 	taken := 0
@@ -315,6 +323,20 @@ func (s *syncer[R, P, Row]) bulkSync(ctx context.Context, records []R, opts []Bu
 	}
 	result.count()
 	return result, result.Err()
+}
+
+// byUrgency returns the places of a slice's records, the most urgent first.
+func (e *engine[R, P]) byUrgency(records []R) []int {
+	list := make([]Pending, len(records))
+	for i := range records {
+		r := P(&records[i])
+		var err error
+		if list[i], err = e.delta.pending(r, r.recordKey(e.cfg.source)); err != nil {
+			e.end = err
+			return nil
+		}
+	}
+	return e.cfg.byUrgency(list)
 }
 
 // unsent settles the records from the given index on, which were never tried.

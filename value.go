@@ -1,6 +1,7 @@
 package eryxon
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -140,6 +141,11 @@ func (d Date) Time(loc *time.Location) time.Time {
 // IsValid reports whether d is a day that exists, in the years 1 to 9999.
 func (d Date) IsValid() bool {
 	return d.year >= 1 && d.month >= 1 && d.day >= 1 && DateOf(d.Time(time.UTC)) == d
+}
+
+// compare returns a negative number where d is before other.
+func (d Date) compare(other Date) int {
+	return cmp.Or(cmp.Compare(d.year, other.year), cmp.Compare(d.month, other.month), cmp.Compare(d.day, other.day))
 }
 
 // String returns d as YYYY-MM-DD.
