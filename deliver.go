@@ -103,7 +103,9 @@ func (d *delivery[R, P]) deliverOne(list []*sentRecord[R], ambiguous bool) {
 // withoutHazards settles the records that must not go to the server by this
 // route, and returns the others.
 func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) []*sentRecord[R] {
-	risky := func(s *sentRecord[R]) bool { return d.hazards(s) != nil || statusSet(P(&s.record)) }
+	risky := func(s *sentRecord[R]) bool {
+		return d.hazards(s) != nil || statusSet(P(&s.record)) || d.lacksFloor(s)
+	}
 	if !slices.ContainsFunc(list, risky) {
 		return list
 	}
@@ -118,6 +120,9 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 		return nil
 	}
 	var safe, doubtful []*sentRecord[R]
+	if err == nil {
+		safe, list = d.keepFloor(list)
+	}
 	for _, s := range list {
 		switch {
 		case err != nil && risky(s):

@@ -273,7 +273,7 @@ func TestStateMaxAge(t *testing.T) {
 }
 
 func TestStateLeavesTheShopFloorsFields(t *testing.T) {
-	for _, release := range []eryxontest.Release{eryxontest.Documented, eryxontest.V08} {
+	for _, release := range []eryxontest.Release{eryxontest.Documented, eryxontest.V01, eryxontest.V08} {
 		t.Run(string(release), func(t *testing.T) {
 			srv := eryxontest.New(eryxontest.WithRelease(release))
 			c := onServer(t, srv, WithSource("SAP"))
@@ -301,7 +301,6 @@ func TestStateLeavesTheShopFloorsFields(t *testing.T) {
 			assert.Equal(t, Counts{Updated: 1}, sync(WithoutCreateOnly("status")))
 			assert.Equal(t, "available", row()["status"])
 			assert.Equal(t, false, row()["active"])
-
 		})
 	}
 }

@@ -1,0 +1,126 @@
+package eryxon
+
+// keepFloor gives records, from which the shop floor's fields were left out,
+// these fields as the server has them now: a server that fills what an update
+// leaves out would overwrite them. It returns the records that are safe to send
+// then.
+func (d *delivery[R, P]) keepFloor(list []*sentRecord[R]) (safe, others []*sentRecord[R]) {
+	var wanted []*sentRecord[R]
+	for _, s := range list {
+		if d.lacksFloor(s) {
+			wanted = append(wanted, s)
+		} else {
+			others = append(others, s)
+		}
+	}
+	if len(wanted) == 0 {
+		return nil, others
+	}
+	rows, err := d.floorOf(wanted)
+	for _, s := range wanted {
+		row, there := rows[s]
+		switch {
+		case err != nil:
+		case !there: // and nothing to overwrite
+			s.record, s.vetted = *s.memory.given, true
+		default:
+			d.setFloor(s, row)
+		}
+		if d.hazards(s) != nil {
+			others = append(others, s)
+			continue
+		}
+		if own, err := P(&s.record).appendJSON(nil, d.e.cfg.source); err == nil {
+			s.own = own
+			safe = append(safe, s)
+		} else {
+			others = append(others, s)
+		}
+	}
+	return safe, others
+}
+
+// lacksFloor reports a record of an entity with fields that the shop floor owns
+// and some servers fill, from which they were left out.
+func (d *delivery[R, P]) lacksFloor(s *sentRecord[R]) bool {
+	return s.memory != nil && s.memory.given != nil && (d.c.entity == EntityCells || d.c.entity == EntityResources)
+}
+
+// floorFields are the fields of the shop floor that servers fill.
+type floorFields struct {
+	active Opt[bool]
+	status Opt[ResourceStatus]
+}
+
+// floorOf reads what the shop floor has made of records' rows. Only cells and
+// resources have fields that the shop floor owns and servers fill; both are few.
+func (d *delivery[R, P]) floorOf(list []*sentRecord[R]) (map[*sentRecord[R]]floorFields, error) {
+	ctx, cfg := d.e.flight.goOn, d.e.cfg
+	found := make(map[*sentRecord[R]]floorFields)
+	take := func(row rowIdentity, name string, f floorFields) {
+		for _, s := range list {
+			if s.isRow(row, name, naturalName(P(&s.record))) {
+				found[s] = f
+			}
+		}
+	}
+	switch d.c.entity {
+	case EntityCells:
+		for row, err := range newClient(d.e.co).Cells.List(ctx, CellListOptions{}, withConfig(cfg)) {
+			if err != nil {
+				return nil, err
+			}
+			take(row.identity(), row.Name, floorFields{active: row.Active})
+		}
+	case EntityResources:
+		for row, err := range newClient(d.e.co).Resources.List(ctx, ResourceListOptions{}, withConfig(cfg)) {
+			if err != nil {
+				return nil, err
+			}
+			take(row.identity(), row.Name, floorFields{active: row.Active, status: row.Status})
+		}
+	default:
+		return nil, ErrUnsupported
+	}
+	return found, nil
+}
+
+// isRow reports whether a row is the record's: by id, by the key that rows
+// show, or, where neither is known, by its name.
+func (s *sentRecord[R]) isRow(row rowIdentity, rowName, name string) bool {
+	switch {
+	case s.memory.entry.ID != "":
+		return s.memory.entry.ID == row.id
+	case row.shown():
+		return row.is(s.key)
+	default:
+		return rowName == name
+	}
+}
+
+func naturalName(r any) string {
+	switch r := r.(type) {
+	case *Cell:
+		return r.Name
+	case *Resource:
+		return r.Name
+	}
+	return ""
+}
+
+// setFloor sets what a row has where the record leaves it out.
+func (d *delivery[R, P]) setFloor(s *sentRecord[R], row floorFields) {
+	switch r := any(P(&s.record)).(type) {
+	case *Cell:
+		if !r.Active.IsSet() {
+			r.Active = row.active
+		}
+	case *Resource:
+		if !r.Active.IsSet() {
+			r.Active = row.active
+		}
+		if !r.Status.IsSet() {
+			r.Status = row.status
+		}
+	}
+}
