@@ -25,6 +25,7 @@ type sentRecord[R any] struct {
 	own        []byte     // its JSON where that is not the chunk's
 	vetted     bool       // it was found to be new, so there is nothing to overwrite
 	memory     *memory[R] // what the state has of it, nil without a state
+	relinked   bool       // its parents' ids were asked for again
 }
 
 func newChunk[R any](e Entity) *chunk[R] {

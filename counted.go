@@ -168,8 +168,17 @@ func (d *delivery[R, P]) fail(s *sentRecord[R], out *result, status Status, e *R
 	o.Record = s.record
 	o.fail(e)
 	o.nameTaken(P(&s.record))
+	d.forgetDeleted(s, e)
 	d.landed = true // the server is well, the record is not
 	d.done.outcomes = append(d.done.outcomes, o)
+}
+
+// forgetDeleted drops the id of a row that the server has deleted: nothing is
+// to be linked to it.
+func (d *delivery[R, P]) forgetDeleted(s *sentRecord[R], err error) {
+	if errors.Is(err, ErrDeletedOnServer) {
+		d.dialect().forget(d.c.entity, s.key)
+	}
 }
 
 // deliverProven delivers records whose outcome only a single sync or a second
@@ -292,6 +301,11 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 			return
 		}
 	}
+	if status == StatusFailed && d.relink(s, cause) {
+		d.single(s, ambiguous)
+		return
+	}
+	d.forgetDeleted(s, cause)
 	if out.fate == fateAnswered {
 		out.fate, out.err = fateRefused, cause
 	}
@@ -308,6 +322,73 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 		d.done.barren = cause
 	}
 	d.done.outcomes = append(d.done.outcomes, o)
+}
+
+// relink asks again for the ids of the rows that a record is linked to, once the
+// server has refused it because one of them is not there. It reports whether
+// they are others now, so that another try is worth it.
+func (d *delivery[R, P]) relink(s *sentRecord[R], refusal error) bool {
+	if !errors.Is(refusal, ErrParentNotFound) || s.relinked || d.done.end != nil || !d.forgetParents([]*sentRecord[R]{s}) {
+		return false
+	}
+	s.relinked = true
+	co, cfg, ctx := d.e.co, d.e.cfg, d.e.flight.goOn
+	var jobs, parts map[Key]string
+	var cells map[string][]string
+	var out *result
+	var err error
+	switch r := any(P(&s.record)).(type) {
+	case *Part:
+		jobs, out, err = co.resolve(ctx, cfg, EntityJobs, []Key{{s.key.Source, r.JobExternalID}})
+		d.asked(out)
+	case *Operation:
+		if r.PartID == "" {
+			parts, out, err = co.resolve(ctx, cfg, EntityParts, []Key{{s.key.Source, r.PartExternalID}})
+			d.asked(out)
+		}
+		if r.CellID == "" && err == nil {
+			cells, err = co.cellsByName(ctx, cfg, &d.e.flight.cells, []string{r.CellName})
+		}
+	}
+	copied := s.record
+	if err != nil || co.translate(P(&copied), cfg.source, jobs, parts, cells) != nil {
+		return false
+	}
+	own, err := P(&copied).appendJSON(nil, cfg.source)
+	if err != nil || bytes.Equal(own, d.c.json(s)) {
+		return false
+	}
+	s.own = own
+	if !d.stale {
+		d.stale = true
+		d.forgetParents(d.c.live()) // they were remembered just as long
+	}
+	return true
+}
+
+// forgetParents drops what the records' references were resolved to, and
+// reports whether there was anything.
+func (d *delivery[R, P]) forgetParents(list []*sentRecord[R]) bool {
+	had := false
+	for _, s := range list {
+		switch r := any(P(&s.record)).(type) {
+		case *Part:
+			if r.JobID == "" {
+				had = true
+				d.dialect().forget(EntityJobs, Key{s.key.Source, r.JobExternalID})
+			}
+		case *Operation:
+			if r.PartID == "" {
+				had = true
+				d.dialect().forget(EntityParts, Key{s.key.Source, r.PartExternalID})
+			}
+			if r.CellID == "" {
+				had = true
+				d.e.flight.cells.forget()
+			}
+		}
+	}
+	return had
 }
 
 // optionalColumn reports a field that a record can do without.
@@ -424,10 +505,16 @@ func (s *syncer[R, P, Row]) syncCounted(ctx context.Context, cfg *config, r P, r
 			out, status, id, cause = s.co.putOne(ctx, ctx, cfg, s.at, res.Key, d.c.json(list[0]), false)
 		}
 	}
+	if cause != nil && status == StatusFailed && d.relink(list[0], cause) {
+		out, status, id, cause = s.co.putOne(ctx, ctx, cfg, s.at, res.Key, d.c.json(list[0]), false)
+	}
 	res.Response = out.response()
 	res.RequestID, res.Attempts = out.requestID, out.attempts
 	res.Status, res.ID, res.Row = status, id, decodeRow[Row](out.row)
-	s.co.shared.dialect.remember(s.at.entity, res.Key, id)
+	if cause == nil {
+		s.co.shared.dialect.remember(s.at.entity, res.Key, id)
+	}
+	d.forgetDeleted(list[0], cause)
 	err := res.close(cause)
 	outcomes := []Outcome{res.Outcome}
 	d.deliverNested(list, outcomes, false)

@@ -26,6 +26,7 @@ type delivery[R any, P recordPtr[R]] struct {
 	// refusedTogether counts answers that refused records for another's fault,
 	// searched the requests that looked for it.
 	refusedTogether, searched int
+	stale                     bool // ids that were remembered turned out to be old
 }
 
 func (e *engine[R, P]) work(c *chunk[R]) *finishedChunk {

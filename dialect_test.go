@@ -628,3 +628,75 @@ func TestACallFromTheConsumersLoopIsNotHeldUpByItsOwnStream(t *testing.T) {
 	}
 	assert.Equal(t, 40, n)
 }
+
+func TestAParentThatIsAnotherRowNowIsLookedUpAgain(t *testing.T) {
+	job := eryxon.Job{ExternalID: "SO-1", JobNumber: "J-1"}
+	part := eryxon.Part{ExternalID: "P-1", PartNumber: "BR", JobExternalID: "SO-1", Material: eryxon.Some("Steel"), Quantity: eryxon.Some(1)}
+	cell := eryxon.Cell{ExternalID: "C", Name: "Cutting", Sequence: eryxon.Some(1)}
+	ops := make([]eryxon.Operation, 50)
+	for i := range ops {
+		ops[i] = eryxon.Operation{ExternalID: strconv.Itoa(i), OperationName: "x", PartExternalID: "P-1", CellName: "Cutting", Sequence: eryxon.Some(i), EstimatedTimeMinutes: eryxon.Some(1.0)}
+	}
+	build := func(client *eryxon.Client) {
+		_, err := client.Cells.BulkSync(t.Context(), []eryxon.Cell{cell})
+		require.NoError(t, err)
+		_, err = client.Jobs.BulkSync(t.Context(), []eryxon.Job{job})
+		require.NoError(t, err)
+		_, err = client.Parts.BulkSync(t.Context(), []eryxon.Part{part})
+		require.NoError(t, err)
+	}
+	srv, client := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV08))
+	anew := func() {
+		srv.Reset()
+		stranger, err := eryxon.New(srv.URL, srv.Key, eryxon.WithHTTPClient(srv.Client()), eryxon.WithSource("SAP"), eryxon.WithRelease(eryxon.ReleaseV08))
+		require.NoError(t, err)
+		build(stranger)
+	}
+	build(client)
+
+	anew()
+	one, err := client.Operations.Sync(t.Context(), ops[0])
+	require.NoError(t, err)
+	assert.Equal(t, eryxon.StatusCreated, one.Status)
+
+	anew()
+	before := len(srv.Requests())
+	res, err := client.Operations.BulkSync(t.Context(), ops)
+	require.NoError(t, err)
+	assert.Equal(t, 50, res.Counts.Succeeded())
+	assert.LessOrEqual(t, len(srv.Requests())-before, 15)
+	now, _ := srv.Row(eryxontest.Parts, "SAP", "P-1")
+	for i := range ops {
+		row, ok := srv.Row(eryxontest.Operations, "SAP", ops[i].ExternalID)
+		require.True(t, ok)
+		assert.Equal(t, now["id"], row["part_id"])
+	}
+
+	anew()
+	part.Notes = eryxon.Null[string]() // not for the fast route
+	bulk, err := client.Parts.BulkSync(t.Context(), []eryxon.Part{part})
+	require.NoError(t, err)
+	assert.Equal(t, 1, bulk.Counts.Succeeded())
+
+	srv.Reset()
+	gone, err := client.Operations.BulkSync(t.Context(), ops[:2])
+	require.ErrorIs(t, err, eryxon.ErrParentNotFound)
+	assert.Equal(t, 2, gone.Counts.Failed)
+}
+
+func TestNothingIsLinkedToADeletedRow(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV08))
+	_, err := client.Jobs.BulkSync(t.Context(), []eryxon.Job{{ExternalID: "SO-1", JobNumber: "J-1"}})
+	require.NoError(t, err)
+	srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "Cutting", "sequence": 1})
+	part := eryxon.Part{ExternalID: "P-1", PartNumber: "BR", JobExternalID: "SO-1", Material: eryxon.Some("Steel"), Quantity: eryxon.Some(1)}
+	for range 2 {
+		_, err = client.Parts.BulkSync(t.Context(), []eryxon.Part{part})
+		srv.Delete(eryxontest.Parts, "SAP", "P-1")
+	}
+	require.ErrorIs(t, err, eryxon.ErrDeletedOnServer)
+	op := eryxon.Operation{ExternalID: "O-1", OperationName: "x", PartExternalID: "P-1", CellName: "Cutting", Sequence: eryxon.Some(1), EstimatedTimeMinutes: eryxon.Some(1.0)}
+	res, err := client.Operations.BulkSync(t.Context(), []eryxon.Operation{op})
+	require.ErrorIs(t, err, eryxon.ErrParentNotFound)
+	assert.Equal(t, 1, res.Counts.Failed)
+}

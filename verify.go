@@ -340,9 +340,15 @@ func (d *delivery[R, P]) findLost(list []*sentRecord[R], out *result, lost int, 
 func (d *delivery[R, P]) settleLost(list []*sentRecord[R]) {
 	few := min(len(list), singleRecords+1)
 	first := len(d.done.outcomes)
+	stale := d.stale
 	d.deliverSingly(list[:few], true)
 	rest := list[few:]
 	if len(rest) == 0 {
+		return
+	}
+	if d.stale && !stale {
+		// What they were linked to is another row now, as it was for these.
+		d.deliverTwice(d.translateAll(rest, true), true)
 		return
 	}
 	refused := sharedRefusal(d.done.outcomes[first:])
