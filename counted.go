@@ -286,6 +286,9 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 	d.count(out, len(body))
 	if cause == nil {
 		mark(d.dialect(), &d.dialect().proven, d.c.entity, true)
+		if o, ok := any(P(&s.record)).(*Operation); ok && o.Status.IsSet() {
+			mark(d.dialect(), &d.dialect().statuses, o.Status, true)
+		}
 		d.arrive(s, out, status, id)
 		return
 	}

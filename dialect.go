@@ -74,10 +74,11 @@ func (co *core) release() Release {
 type dialect struct {
 	mu        sync.Mutex
 	release   Release
-	noUnified map[Entity]bool  // the unified endpoint does not take the entity
-	proven    map[Entity]bool  // a single sync of the entity has worked
-	lacking   map[Entity]error // nothing of the entity can be written, and why
-	absent    map[string]bool  // optional columns that the server lacks, as entity.column
+	noUnified map[Entity]bool          // the unified endpoint does not take the entity
+	proven    map[Entity]bool          // a single sync of the entity has worked
+	statuses  map[Opt[WorkStatus]]bool // work statuses that one of an operation has written
+	lacking   map[Entity]error         // nothing of the entity can be written, and why
+	absent    map[string]bool          // optional columns that the server lacks, as entity.column
 	ids       map[entityKey]string
 	limits    map[Entity]int // records that a bulk takes, where fewer than documented
 
@@ -341,14 +342,14 @@ func unifiable(r any) (ok, partial bool) {
 func emptied(o Opt[string]) bool { s, ok := o.Get(); return ok && s == "" }
 
 // provable reports whether an update of the record can only succeed once its
-// references are resolved and its columns known to exist: then the count of a
-// bulk answer tells enough.
+// references are resolved, its columns known to exist and its status known to
+// be one that the column takes: then the count of a bulk answer tells enough.
 func provable(r any) bool {
 	small := func(o Opt[int]) bool { n, ok := o.Get(); return !ok || n >= math.MinInt32 && n <= math.MaxInt32 }
 	switch r := r.(type) {
 	case *Operation:
 		return r.PartID == "" && r.CellID == "" && // nobody has seen rows of such ids
-			len(r.Extra) == 0 && !r.Status.IsSet() && !r.Sequence.IsNull() && small(r.Sequence) && !r.EstimatedTimeMinutes.IsNull()
+			len(r.Extra) == 0 && !r.Sequence.IsNull() && small(r.Sequence) && !r.EstimatedTimeMinutes.IsNull()
 	case *Cell:
 		return len(r.Extra) == 0 && !r.Sequence.IsNull() && small(r.Sequence)
 	}

@@ -100,6 +100,14 @@ func randomRound(r *rand.Rand, round int, size int, full bool) *program {
 		}
 		return maybe(r, m, column, n, false)
 	}
+	work := func(m wanted) eryxon.Opt[eryxon.WorkStatus] {
+		if r.IntN(5) > 0 {
+			return eryxon.Opt[eryxon.WorkStatus]{}
+		}
+		s := pick(r, []eryxon.WorkStatus{eryxon.WorkNotStarted, eryxon.WorkInProgress, eryxon.WorkOnHold, eryxon.WorkCompleted})
+		m["status"] = string(s)
+		return eryxon.Some(s)
+	}
 	var cells []eryxon.Cell
 	var resources []eryxon.Resource
 	var jobs []eryxon.Job
@@ -136,7 +144,7 @@ func randomRound(r *rand.Rand, round int, size int, full bool) *program {
 	for i := range size {
 		id := "J" + strconv.Itoa(i)
 		m := w(eryxon.EntityJobs, id)
-		j := eryxon.Job{ExternalID: id, JobNumber: "N" + strconv.Itoa(i), Customer: opt(m, "customer", true), Notes: opt(m, "notes", true)}
+		j := eryxon.Job{ExternalID: id, JobNumber: "N" + strconv.Itoa(i), Customer: opt(m, "customer", true), Notes: opt(m, "notes", true), Status: work(m)}
 		if r.IntN(3) == 0 {
 			j.DueDate = eryxon.Some(eryxon.NewDate(2024, time.December, 1+r.IntN(28)))
 			m["due_date"] = j.DueDate.Or(eryxon.Date{}).String()
@@ -161,7 +169,7 @@ func randomRound(r *rand.Rand, round int, size int, full bool) *program {
 		id, job := "P"+strconv.Itoa(i), "J"+strconv.Itoa(i%size)
 		m := w(eryxon.EntityParts, id)
 		p.links["parts "+id] = "jobs " + job
-		part := eryxon.Part{ExternalID: id, PartNumber: id, JobExternalID: job, Material: opt(m, "material", false), Quantity: number(m, "quantity"), Notes: opt(m, "notes", true)}
+		part := eryxon.Part{ExternalID: id, PartNumber: id, JobExternalID: job, Material: opt(m, "material", false), Quantity: number(m, "quantity"), Notes: opt(m, "notes", true), Status: work(m)}
 		if full || part.Material.IsSet() || round > 0 {
 			parts = append(parts, part)
 		}
@@ -171,7 +179,7 @@ func randomRound(r *rand.Rand, round int, size int, full bool) *program {
 		m := w(eryxon.EntityOperations, id)
 		p.links["operations "+id] = "parts " + part
 		o := eryxon.Operation{ExternalID: id, OperationName: "Bend", PartExternalID: part, CellName: "Cell " + strconv.Itoa(r.IntN(3)),
-			Sequence: number(m, "sequence"), Notes: opt(m, "notes", true)}
+			Sequence: number(m, "sequence"), Notes: opt(m, "notes", true), Status: work(m)}
 		if full || r.IntN(2) == 0 {
 			o.EstimatedTimeMinutes = eryxon.Some(float64(r.IntN(90)))
 			m["estimated_time"] = int(o.EstimatedTimeMinutes.Or(0))
@@ -699,4 +707,55 @@ func TestNothingIsLinkedToADeletedRow(t *testing.T) {
 	res, err := client.Operations.BulkSync(t.Context(), []eryxon.Operation{op})
 	require.ErrorIs(t, err, eryxon.ErrParentNotFound)
 	assert.Equal(t, 1, res.Counts.Failed)
+}
+
+func TestAnOperationsStatusIsShownToBeTakenByOneSync(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV08))
+	cell := srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "A", "sequence": 1})
+	job := srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "j"})
+	srv.Seed(eryxontest.Parts, eryxontest.Row{"part_number": "p", "job_id": job, "material": "m", "external_source": "SAP", "external_id": "p"})
+	ops := make([]eryxon.Operation, 200)
+	for i := range ops {
+		ops[i] = eryxon.Operation{ExternalID: strconv.Itoa(i), OperationName: "x", PartExternalID: "p", CellName: "A", Sequence: eryxon.Some(i), EstimatedTimeMinutes: eryxon.Some(1.0)}
+		if i%2 == 0 {
+			ops[i].Status = eryxon.Some(eryxon.WorkInProgress)
+		}
+	}
+	for round := range 2 {
+		before := len(srv.Requests())
+		res, err := client.Operations.BulkSync(t.Context(), ops)
+		require.NoError(t, err)
+		assert.Equal(t, 200, res.Counts.Succeeded())
+		assert.LessOrEqual(t, len(srv.Requests())-before, 5, "the part, the cells, one for the status, the bulk twice")
+		for i := range ops {
+			row, _ := srv.Row(eryxontest.Operations, "SAP", ops[i].ExternalID)
+			require.Equal(t, cell, row["cell_id"])
+			if i%2 == 0 {
+				require.Equalf(t, string(ops[i].Status.Or("")), row["status"], "round %d: %d", round, i)
+			}
+			ops[i].Status = eryxon.Some(eryxon.WorkOnHold)
+		}
+	}
+	ops = ops[:30]
+	for i := range ops {
+		ops[i].Status = eryxon.Null[eryxon.WorkStatus]()
+		if i%3 == 0 {
+			ops[i].Status = eryxon.Some(eryxon.WorkStatus("on fire"))
+		}
+		if i%3 == 1 {
+			ops[i].Status = eryxon.Some(eryxon.WorkStatus(""))
+		}
+	}
+	res, err := client.Operations.BulkSync(t.Context(), ops)
+	require.ErrorIs(t, err, eryxon.ErrValidation)
+	for i := range ops {
+		row, _ := srv.Row(eryxontest.Operations, "SAP", ops[i].ExternalID)
+		if i%3 == 2 {
+			assert.Nil(t, row["status"])
+			assert.True(t, res.Outcomes[i].Status.Success())
+			continue
+		}
+		assert.Equal(t, eryxon.StatusFailed, res.Outcomes[i].Status)
+		assert.Equal(t, "on_hold", row["status"])
+	}
 }

@@ -141,7 +141,9 @@ func (d *delivery[R, P]) deliverTwice(list []*sentRecord[R], ambiguous bool) {
 	var sure []*sentRecord[R]
 	for _, s := range list {
 		if d.c.entity == EntityCells || d.c.entity == EntityOperations {
-			if !provable(P(&s.record)) {
+			// The single sync of the first that has a status shows whether
+			// the server takes it.
+			if !provable(P(&s.record)) || !d.statusTaken(s) {
 				d.deliverSingly([]*sentRecord[R]{s}, ambiguous)
 				continue
 			}
@@ -165,6 +167,13 @@ func (d *delivery[R, P]) deliverTwice(list []*sentRecord[R], ambiguous bool) {
 		d.twice(sure[:n], ambiguous)
 		sure = sure[n:]
 	}
+}
+
+// statusTaken reports whether the server is known to store an operation's
+// status, null included: no update with it can fail for it, then.
+func (d *delivery[R, P]) statusTaken(s *sentRecord[R]) bool {
+	o, ok := any(P(&s.record)).(*Operation)
+	return !ok || !o.Status.IsSet() || marked(d.dialect(), &d.dialect().statuses, o.Status)
 }
 
 func (d *delivery[R, P]) twice(list []*sentRecord[R], ambiguous bool) {
