@@ -759,3 +759,22 @@ func TestAnOperationsStatusIsShownToBeTakenByOneSync(t *testing.T) {
 		assert.Equal(t, "on_hold", row["status"])
 	}
 }
+
+func TestRowsAreFoundBeyondTheFirstPage(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV08))
+	jobs := make([]eryxon.Job, 2300)
+	for i := range jobs {
+		jobs[i] = benchlessJob(i)
+	}
+	_, err := client.Jobs.BulkSync(t.Context(), jobs)
+	require.NoError(t, err)
+	before := len(srv.Requests())
+	old := jobs[:400]
+	for i := range old {
+		old[i].Notes = eryxon.Null[string]()
+	}
+	res, err := client.Jobs.BulkSync(t.Context(), old)
+	require.NoError(t, err)
+	assert.Equal(t, 400, res.Counts.Updated)
+	assert.LessOrEqual(t, len(srv.Requests())-before, 5, "what exists, the bulk, and the list's three pages")
+}

@@ -37,7 +37,13 @@ func (d *delivery[R, P]) updateAndLook(list []*sentRecord[R], ids map[Key]string
 		return
 	}
 	list = d.settleListed(list, out, answer)
-	rows, err := d.recentRows(len(list))
+	wanted := make(map[string]bool, len(list))
+	for _, s := range list {
+		if id := ids[s.key]; id != "" {
+			wanted[id] = true
+		}
+	}
+	rows, err := d.recentRows(d.c.entity, wanted)
 	status := StatusUpdated
 	if ambiguous || out.ambiguous {
 		status = StatusSynced
@@ -58,35 +64,56 @@ func (d *delivery[R, P]) updateAndLook(list []*sentRecord[R], ids map[Key]string
 	d.doubt(unseen[few:], out, err)
 }
 
-// recentRows lists the rows that were changed last, by id: after an update of n
-// rows those n come first.
-func (d *delivery[R, P]) recentRows(n int) (map[string]map[string]json.RawMessage, error) {
-	if n == 0 {
-		return nil, nil
+// lookPages is up to how many pages of a list are read to find rows.
+const lookPages = 5
+
+// recentRows lists rows, those that were changed last first where the server
+// sorts so, and returns the wanted ones by id. It reads on while more are
+// missing than single syncs would find at the same price.
+func (d *delivery[R, P]) recentRows(e Entity, wanted map[string]bool) (map[string]map[string]json.RawMessage, error) {
+	rows := make(map[string]map[string]json.RawMessage, len(wanted))
+	for page := range lookPages {
+		if len(rows) == len(wanted) || page > 0 && len(wanted)-len(rows) <= singleRecords {
+			break
+		}
+		list, err := d.listPage(e, page*maxRecords)
+		if err != nil && page == 0 {
+			return nil, err
+		}
+		for _, row := range list {
+			var id string
+			if json.Unmarshal(row["id"], &id) == nil && wanted[id] {
+				rows[id] = row
+			}
+		}
+		if len(list) < maxRecords {
+			break // the last, or one beyond it, which servers refuse
+		}
 	}
+	return rows, nil
+}
+
+// listPage reads a page of an entity's rows.
+func (d *delivery[R, P]) listPage(e Entity, offset int) ([]map[string]json.RawMessage, error) {
 	query := url.Values{"sort": {"updated_at"}, "order": {"desc"}, "limit": {strconv.Itoa(maxRecords)}}
+	if offset > 0 {
+		query.Set("offset", strconv.Itoa(offset))
+	}
 	var list []map[string]json.RawMessage
-	cl := call{method: http.MethodGet, path: "/api-" + string(d.c.entity) + "?" + query.Encode(), repeatable: true, wire: d.e.flight.wire,
+	cl := call{method: http.MethodGet, path: "/api-" + string(e) + "?" + query.Encode(), repeatable: true, wire: d.e.flight.wire,
 		decode: func(body []byte) (*envelope, error) {
 			env, err := readEnvelope(body)
 			if err == nil && env.succeeded() {
 				var page map[string]json.RawMessage
 				if env.decodeData(&list) != nil && env.decodeData(&page) == nil {
-					err = json.Unmarshal(page[string(d.c.entity)], &list)
+					err = json.Unmarshal(page[string(e)], &list)
 				}
 			}
 			return &env, err
 		}}
 	out := d.e.co.do(d.e.flight.goOn, d.e.cfg, &cl)
 	d.count(out, 0)
-	rows := make(map[string]map[string]json.RawMessage, len(list))
-	for _, row := range list {
-		var id string
-		if json.Unmarshal(row["id"], &id) == nil {
-			rows[id] = row
-		}
-	}
-	return rows, out.err
+	return list, out.err
 }
 
 // shows reports whether a row holds everything that a record, as it was sent,
