@@ -286,8 +286,15 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 	d.count(out, len(body))
 	if cause == nil {
 		mark(d.dialect(), &d.dialect().proven, d.c.entity, true)
-		if o, ok := any(P(&s.record)).(*Operation); ok && o.Status.IsSet() {
-			mark(d.dialect(), &d.dialect().statuses, o.Status, true)
+		switch r := any(P(&s.record)).(type) {
+		case *Job:
+			if r.Priority.IsSet() && !marked(d.dialect(), &d.dialect().absent, string(EntityJobs)+".priority") {
+				mark(d.dialect(), &d.dialect().present, string(EntityJobs)+".priority", true)
+			}
+		case *Operation:
+			if r.Status.IsSet() {
+				mark(d.dialect(), &d.dialect().statuses, r.Status, true)
+			}
 		}
 		d.arrive(s, out, status, id)
 		return

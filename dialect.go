@@ -78,6 +78,7 @@ type dialect struct {
 	proven    map[Entity]bool          // a single sync of the entity has worked
 	statuses  map[Opt[WorkStatus]]bool // work statuses that one of an operation has written
 	lacking   map[Entity]error         // nothing of the entity can be written, and why
+	present   map[string]bool          // optional columns that it has written, likewise
 	absent    map[string]bool          // optional columns that the server lacks, as entity.column
 	ids       map[entityKey]string
 	limits    map[Entity]int // records that a bulk takes, where fewer than documented

@@ -778,3 +778,41 @@ func TestRowsAreFoundBeyondTheFirstPage(t *testing.T) {
 	assert.Equal(t, 400, res.Counts.Updated)
 	assert.LessOrEqual(t, len(srv.Requests())-before, 5, "what exists, the bulk, and the list's three pages")
 }
+
+func TestAColumnThatNoListShowsDoesNotHideAnUpdate(t *testing.T) {
+	for _, release := range []eryxontest.Release{eryxontest.V08, eryxontest.V08AsMigrated} {
+		t.Run(string(release), func(t *testing.T) {
+			srv, client := releaseClient(t, release, eryxon.WithRelease(eryxon.ReleaseV08))
+			jobs := make([]eryxon.Job, 200)
+			for i := range jobs {
+				jobs[i] = benchlessJob(i)
+			}
+			_, err := client.Jobs.BulkSync(t.Context(), jobs)
+			require.NoError(t, err)
+			for i := range jobs {
+				jobs[i].Priority, jobs[i].Status = eryxon.Some(i), eryxon.Some(eryxon.WorkNotStarted)
+			}
+			srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "TAKEN"})
+			jobs[50].JobNumber = "TAKEN"
+			before := len(srv.Requests())
+			res, err := client.Jobs.BulkSync(t.Context(), jobs)
+			require.Error(t, err)
+			if release == eryxontest.V08 {
+				assert.Equal(t, 199, res.Counts.Succeeded())
+				require.ErrorIs(t, res.Outcomes[50].Err, eryxon.ErrNaturalKeyTaken)
+				assert.LessOrEqual(t, len(srv.Requests())-before, 5, "what exists, the bulk, the list, one for the column, and the bad one")
+				row, _ := srv.Row(eryxontest.Jobs, "SAP", "SO-77")
+				assert.EqualValues(t, 77, row["priority"])
+				return
+			}
+			assert.Zero(t, res.Counts.Succeeded(), "the rows looked so before")
+			_, err = client.Jobs.Sync(t.Context(), jobs[0], eryxon.WithMissingColumnsOmitted())
+			require.NoError(t, err)
+			before = len(srv.Requests())
+			res, err = client.Jobs.BulkSync(t.Context(), jobs, eryxon.WithMissingColumnsOmitted())
+			require.ErrorIs(t, err, eryxon.ErrNaturalKeyTaken)
+			assert.Equal(t, 199, res.Counts.Succeeded())
+			assert.LessOrEqual(t, len(srv.Requests())-before, 4)
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -48,11 +49,23 @@ func (d *delivery[R, P]) updateAndLook(list []*sentRecord[R], ids map[Key]string
 	if ambiguous || out.ambiguous {
 		status = StatusSynced
 	}
+	present := &d.dialect().present
 	var unseen []*sentRecord[R]
+	tried := false
 	for _, s := range list {
-		if row := rows[ids[s.key]]; row != nil && shows(row, d.c.json(s)) {
+		row := rows[ids[s.key]]
+		hidden := d.hiddenColumn(s)
+		switch {
+		case row == nil || !shows(row, d.c.json(s), hidden):
+			unseen = append(unseen, s)
+		case hidden == "" || row[hidden] != nil || marked(d.dialect(), present, string(d.c.entity)+"."+hidden):
 			d.arrive(s, out, status, ids[s.key])
-		} else {
+		case !tried:
+			// One single sync tells whether there is such a column, for all
+			// that follow.
+			tried = true
+			d.deliverSingly([]*sentRecord[R]{s}, true)
+		default:
 			unseen = append(unseen, s)
 		}
 	}
@@ -116,9 +129,22 @@ func (d *delivery[R, P]) listPage(e Entity, offset int) ([]map[string]json.RawMe
 	return list, out.err
 }
 
+// hiddenColumn is the one optional column of a record that lists do not show,
+// where no update can fail for its value: then a row that shows all the rest has
+// it too. For had the update failed, the row held the rest before it, and there
+// was nothing for it to fail for.
+func (d *delivery[R, P]) hiddenColumn(s *sentRecord[R]) string {
+	if j, ok := any(P(&s.record)).(*Job); ok {
+		if n, ok := j.Priority.Get(); ok && n >= 0 && n <= math.MaxInt32 && !marked(d.dialect(), &d.dialect().absent, string(EntityJobs)+".priority") {
+			return "priority"
+		}
+	}
+	return ""
+}
+
 // shows reports whether a row holds everything that a record, as it was sent,
-// says.
-func shows(row map[string]json.RawMessage, sent []byte) bool {
+// says; of the hidden column, if the row lacks it, it tells nothing.
+func shows(row map[string]json.RawMessage, sent []byte, hidden string) bool {
 	var want map[string]json.RawMessage
 	if json.Unmarshal(sent, &want) != nil {
 		return false
@@ -132,6 +158,9 @@ func shows(row map[string]json.RawMessage, sent []byte) bool {
 			var linked map[string]json.RawMessage
 			ok = json.Unmarshal(row[carrier], &linked) == nil
 			got = linked["id"]
+		}
+		if !ok && name == hidden {
+			continue
 		}
 		if !ok || !sameValue(value, got) {
 			return false
