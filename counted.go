@@ -295,6 +295,8 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 			if r.Status.IsSet() {
 				mark(d.dialect(), &d.dialect().statuses, r.Status, true)
 			}
+			d.e.flight.cells.sawRow(EntityParts, r.PartID)
+			d.e.flight.cells.sawRow(EntityCells, r.CellID)
 		}
 		d.arrive(s, out, status, id)
 		return

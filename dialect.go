@@ -210,11 +210,34 @@ func (co *core) resolve(ctx context.Context, cfg *config, e Entity, keys []Key) 
 	return ids, out, err
 }
 
-// cellList is the cells of the server by name, as a run has seen them. It is
-// not kept beyond the run: cells are renamed on the shop floor too.
+// cellList is the cells of the server by name, as a run has seen them, and the
+// ids of parts and cells that are known to be rows. It is not kept beyond the
+// run: cells are renamed on the shop floor too.
 type cellList struct {
 	mu     sync.Mutex
 	byName map[string][]string // ids; nil while not asked, empty where there is none
+	rows   map[rowID]bool
+}
+
+// rowID is a row by its id.
+type rowID struct {
+	entity Entity
+	id     string
+}
+
+func (l *cellList) sawRow(e Entity, id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.rows == nil || len(l.rows) >= knownIDs {
+		l.rows = make(map[rowID]bool)
+	}
+	l.rows[rowID{e, id}] = true
+}
+
+func (l *cellList) isRow(e Entity, id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.rows[rowID{e, id}]
 }
 
 // forget makes the next look-up ask again: the run has changed cells.
@@ -343,14 +366,14 @@ func unifiable(r any) (ok, partial bool) {
 func emptied(o Opt[string]) bool { s, ok := o.Get(); return ok && s == "" }
 
 // provable reports whether an update of the record can only succeed once its
-// references are resolved, its columns known to exist and its status known to
-// be one that the column takes: then the count of a bulk answer tells enough.
+// references are known to lead to rows, its columns known to exist and its
+// status known to be one that the column takes: then the count of a bulk answer
+// tells enough.
 func provable(r any) bool {
 	small := func(o Opt[int]) bool { n, ok := o.Get(); return !ok || n >= math.MinInt32 && n <= math.MaxInt32 }
 	switch r := r.(type) {
 	case *Operation:
-		return r.PartID == "" && r.CellID == "" && // nobody has seen rows of such ids
-			len(r.Extra) == 0 && !r.Sequence.IsNull() && small(r.Sequence) && !r.EstimatedTimeMinutes.IsNull()
+		return len(r.Extra) == 0 && !r.Sequence.IsNull() && small(r.Sequence) && !r.EstimatedTimeMinutes.IsNull()
 	case *Cell:
 		return len(r.Extra) == 0 && !r.Sequence.IsNull() && small(r.Sequence)
 	}

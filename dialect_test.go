@@ -816,3 +816,44 @@ func TestAColumnThatNoListShowsDoesNotHideAnUpdate(t *testing.T) {
 		})
 	}
 }
+
+func TestIdsThatTheCallerGivesAreLookedForInLists(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV08))
+	const nowhere = "00000000-0000-4000-8000-0000000000ff"
+	job := srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "j"})
+	var cells, parts []string
+	for i := range 5 {
+		cells = append(cells, srv.Seed(eryxontest.Cells, eryxontest.Row{"name": strconv.Itoa(i), "sequence": 1}))
+	}
+	for i := range 100 {
+		parts = append(parts, srv.Seed(eryxontest.Parts, eryxontest.Row{"part_number": strconv.Itoa(i), "job_id": job, "material": "m"}))
+	}
+	ops := make([]eryxon.Operation, 600)
+	for i := range ops {
+		ops[i] = eryxon.Operation{ExternalID: strconv.Itoa(i), OperationName: "x", PartID: parts[i%100], CellID: cells[i%5], Sequence: eryxon.Some(i), EstimatedTimeMinutes: eryxon.Some(1.0)}
+	}
+	for range 2 {
+		before := len(srv.Requests())
+		res, err := client.Operations.BulkSync(t.Context(), ops)
+		require.NoError(t, err)
+		assert.Equal(t, 600, res.Counts.Succeeded())
+		assert.LessOrEqual(t, len(srv.Requests())-before, 5)
+	}
+	for i := range ops {
+		ops[i].Notes = eryxon.Some("new")
+	}
+	ops[3].CellID = nowhere
+	ops[4].PartID, ops[5].PartID = nowhere, cells[0]
+	res, err := client.Operations.BulkSync(t.Context(), ops)
+	require.ErrorIs(t, err, eryxon.ErrParentNotFound)
+	for i, o := range res.Outcomes {
+		row, _ := srv.Row(eryxontest.Operations, "SAP", ops[i].ExternalID)
+		if i >= 3 && i <= 5 {
+			assert.Equal(t, eryxon.StatusFailed, o.Status)
+			assert.Nil(t, row["notes"])
+			continue
+		}
+		require.True(t, o.Status.Success())
+		require.Equal(t, "new", row["notes"])
+	}
+}

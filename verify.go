@@ -195,11 +195,12 @@ func sameValue(want, got []byte) bool {
 // the entity at all.
 func (d *delivery[R, P]) deliverTwice(list []*sentRecord[R], ambiguous bool) {
 	var sure []*sentRecord[R]
+	d.lookForLinks(list)
 	for _, s := range list {
 		if d.c.entity == EntityCells || d.c.entity == EntityOperations {
-			// The single sync of the first that has a status shows whether
-			// the server takes it.
-			if !provable(P(&s.record)) || !d.statusTaken(s) {
+			// The single sync of the first that has a status, or an id of the
+			// caller's, shows whether the server takes it.
+			if !provable(P(&s.record)) || !d.statusTaken(s) || !d.linksSeen(s) {
 				d.deliverSingly([]*sentRecord[R]{s}, ambiguous)
 				continue
 			}
@@ -230,6 +231,48 @@ func (d *delivery[R, P]) deliverTwice(list []*sentRecord[R], ambiguous bool) {
 func (d *delivery[R, P]) statusTaken(s *sentRecord[R]) bool {
 	o, ok := any(P(&s.record)).(*Operation)
 	return !ok || !o.Status.IsSet() || marked(d.dialect(), &d.dialect().statuses, o.Status)
+}
+
+// linksSeen reports whether the ids that the caller gave an operation are known
+// to be rows.
+func (d *delivery[R, P]) linksSeen(s *sentRecord[R]) bool {
+	o, ok := any(P(&s.record)).(*Operation)
+	seen := &d.e.flight.cells
+	return !ok || (o.PartID == "" || seen.isRow(EntityParts, o.PartID)) && (o.CellID == "" || seen.isRow(EntityCells, o.CellID))
+}
+
+// lookForLinks lists parts and cells where that spares single syncs of
+// operations that name them by ids of the caller's.
+func (d *delivery[R, P]) lookForLinks(list []*sentRecord[R]) {
+	seen := &d.e.flight.cells
+	parts, cells := map[string]bool{}, map[string]bool{}
+	for _, s := range list {
+		o, ok := any(P(&s.record)).(*Operation)
+		if !ok {
+			return
+		}
+		if o.PartID != "" && !seen.isRow(EntityParts, o.PartID) {
+			parts[o.PartID] = true
+		}
+		if o.CellID != "" && !seen.isRow(EntityCells, o.CellID) {
+			cells[o.CellID] = true
+		}
+	}
+	if d.done.end == nil && len(cells) > singleRecords {
+		// What the lists don't show the single syncs do.
+		byName, _ := d.e.co.cellsByName(d.e.flight.goOn, d.e.cfg, seen, nil)
+		for _, ids := range byName {
+			for _, id := range ids {
+				seen.sawRow(EntityCells, id)
+			}
+		}
+	}
+	if d.done.end == nil && len(parts) > singleRecords {
+		rows, _ := d.recentRows(EntityParts, parts)
+		for id := range rows {
+			seen.sawRow(EntityParts, id)
+		}
+	}
 }
 
 func (d *delivery[R, P]) twice(list []*sentRecord[R], ambiguous bool) {
