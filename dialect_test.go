@@ -857,3 +857,18 @@ func TestIdsThatTheCallerGivesAreLookedForInLists(t *testing.T) {
 		require.Equal(t, "new", row["notes"])
 	}
 }
+
+func TestAnUnknownServerIsAskedByOneRequestOfADatasetOnly(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseUnknown))
+	_, err := client.SyncAll(t.Context(), eryxon.Dataset{
+		Cells:     eryxon.FromSlice([]eryxon.Cell{{ExternalID: "C", Name: "Cutting", Color: eryxon.Some("#3b82f6"), Sequence: eryxon.Some(1), Active: eryxon.Some(true)}}),
+		Resources: eryxon.FromSlice([]eryxon.Resource{{ExternalID: "R", Name: "Mill", Type: eryxon.ResourceEquipment, Status: eryxon.Some(eryxon.ResourceInUse), Active: eryxon.Some(true)}}),
+		Jobs:      eryxon.FromSlice([]eryxon.Job{{ExternalID: "SO-1", JobNumber: "J-1"}}),
+	})
+	require.NoError(t, err)
+	var paths []string
+	for _, r := range srv.Requests() {
+		paths = append(paths, strings.TrimPrefix(r.Path, "/functions/v1"))
+	}
+	assert.ElementsMatch(t, []string{"/api-cells/bulk-sync", "/api-cells/sync", "/api-erp-sync/sync", "/api-erp-sync/sync"}, paths)
+}

@@ -313,7 +313,7 @@ func (l *sliceLane[R, P]) next(flush bool) (bool, <-chan struct{}) {
 	if flush {
 		l.flush()
 	}
-	if len(l.full) == 0 {
+	if len(l.full) == 0 || l.flight.running > 0 && l.co.release() == ReleaseUnknown { // one answer tells how the others are made
 		return false, nil
 	}
 	if wait := l.flight.keys.hold(l.full[0]); wait != nil {
