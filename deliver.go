@@ -89,7 +89,9 @@ func (d *delivery[R, P]) deliverOne(list []*sentRecord[R], ambiguous bool) {
 	case out.fate == fateAnswered && answer.counted() && !d.e.cfg.noChecks:
 		// What it claims proves nothing, and it may not even have understood
 		// the references.
-		d.deliverCounted(list, true)
+		if !d.newCells(list, out, answer) {
+			d.deliverCounted(list, true)
+		}
 	case out.fate == fateAnswered:
 		d.settleAnswered(list, out, answer, true)
 	case len(list) > 1 && d.tooLarge(list, out):

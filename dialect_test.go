@@ -872,3 +872,25 @@ func TestAnUnknownServerIsAskedByOneRequestOfADatasetOnly(t *testing.T) {
 	}
 	assert.ElementsMatch(t, []string{"/api-cells/bulk-sync", "/api-cells/sync", "/api-erp-sync/sync", "/api-erp-sync/sync"}, paths)
 }
+
+func TestNewCellsCostLittleOnAServerThatIsNotKnownYet(t *testing.T) {
+	for release, most := range map[eryxontest.Release]int{eryxontest.V08: 3, eryxontest.V08AsMigrated: 2} {
+		srv, client := releaseClient(t, release)
+		cells := make([]eryxon.Cell, 60)
+		for i := range cells {
+			cells[i] = eryxon.Cell{ExternalID: "c" + strconv.Itoa(i), Name: "Cell " + strconv.Itoa(i), Color: eryxon.Some("#3b82f6"), Sequence: eryxon.Some(i), Active: eryxon.Some(true)}
+		}
+		res, _ := client.Cells.BulkSync(t.Context(), cells)
+		assert.Len(t, srv.Requests(), most, release)
+		assert.Len(t, srv.Rows(eryxontest.Cells), res.Counts.Succeeded(), release)
+		assert.Zero(t, res.Counts.Unknown)
+
+		// A second time each is looked at, for a deleted one is counted as updated.
+		srv.Delete(eryxontest.Cells, "SAP", "c5")
+		before := len(srv.Requests())
+		res, err := client.Cells.BulkSync(t.Context(), cells)
+		require.Error(t, err)
+		assert.Equal(t, len(srv.Rows(eryxontest.Cells)), res.Counts.Succeeded(), release)
+		assert.LessOrEqual(t, len(srv.Requests())-before, 61, release)
+	}
+}

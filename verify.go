@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -207,9 +208,17 @@ func (d *delivery[R, P]) deliverTwice(list []*sentRecord[R], ambiguous bool) {
 		}
 		sure = append(sure, s)
 	}
+	existed := ambiguous
 	if len(sure) > 0 && !marked(d.dialect(), &d.dialect().proven, d.c.entity) {
+		first := len(d.done.outcomes)
 		d.deliverSingly(sure[:1], ambiguous)
 		sure = sure[1:]
+		existed = existed || d.done.outcomes[first].Status == StatusUpdated
+	}
+	if d.c.entity == EntityCells && len(sure) <= maxSingleCells && (existed || d.remembered(sure)) {
+		// As twice would find, at the price of the bulk.
+		d.deliverSingly(sure, ambiguous)
+		return
 	}
 	for len(sure) > 0 {
 		if lack := marked(d.dialect(), &d.dialect().lacking, d.c.entity); lack != nil {
@@ -275,6 +284,7 @@ func (d *delivery[R, P]) lookForLinks(list []*sentRecord[R]) {
 	}
 }
 
+// twice sends a bulk and the same once more.
 func (d *delivery[R, P]) twice(list []*sentRecord[R], ambiguous bool) {
 	if d.done.end != nil {
 		d.settleUnsent(list, ambiguous)
@@ -289,11 +299,44 @@ func (d *delivery[R, P]) twice(list []*sentRecord[R], ambiguous bool) {
 		d.settleFailed(list, out)
 		return
 	}
-	list = d.settleListed(list, out, first)
-	if len(list) == 0 {
+	d.recount(d.settleListed(list, out, first), out, first.created, first.updated, ambiguous)
+}
+
+// remembered reports whether the ids of all the records are known.
+func (d *delivery[R, P]) remembered(list []*sentRecord[R]) bool {
+	return !slices.ContainsFunc(list, func(s *sentRecord[R]) bool { return d.dialect().id(d.c.entity, s.key) == "" })
+}
+
+// newCells finds out what became of cells of which a server that was not known
+// yet said that it made them all, and reports whether it could. Cells are written
+// alike for every server, so that their request need not be made once more for
+// that.
+func (d *delivery[R, P]) newCells(list []*sentRecord[R], out *result, answer *bulkAnswer) bool {
+	if d.c.entity != EntityCells || answer.created != len(list) || out.ambiguous ||
+		slices.ContainsFunc(list, func(s *sentRecord[R]) bool { return !provable(P(&s.record)) }) {
+		return false
+	}
+	d.deliverSingly(list[:1], true)
+	list = list[1:]
+	if lack := marked(d.dialect(), &d.dialect().lacking, d.c.entity); lack != nil {
+		d.refuse(list, lack)
+		return true
+	}
+	d.recount(list, out, len(list), 0, false)
+	return true
+}
+
+// recount sends a bulk once more, of which the counts of the first time are
+// given.
+func (d *delivery[R, P]) recount(list []*sentRecord[R], out *result, created, updated int, ambiguous bool) {
+	switch {
+	case len(list) == 0:
+		return
+	case d.done.end != nil:
+		d.doubt(list, out, d.done.end)
 		return
 	}
-	if d.c.entity == EntityCells && first.updated > 0 {
+	if d.c.entity == EntityCells && updated > 0 {
 		// A cell that was deleted is counted as updated: only its row tells.
 		few := min(len(list), maxSingleCells)
 		d.deliverSingly(list[:few], true)
@@ -308,9 +351,9 @@ func (d *delivery[R, P]) twice(list []*sentRecord[R], ambiguous bool) {
 	status := StatusSynced
 	switch {
 	case ambiguous || out.ambiguous:
-	case first.created == len(list) && second.created == 0:
+	case created == len(list) && second.created == 0:
 		status = StatusCreated
-	case first.updated == len(list) && second.created == 0:
+	case updated == len(list) && second.created == 0:
 		status = StatusUpdated
 	}
 	if second.created > 0 && d.e.co.unifiedEntity(d.c.entity) {
