@@ -459,31 +459,47 @@ func (d *delivery[R, P]) doubt(list []*sentRecord[R], out *result, cause error) 
 }
 
 // findLost settles records of which the given number did not arrive, by asking
-// again for halves. Single syncs of a few lost ones give the reason, which the
-// others of their group share.
+// again for halves, of the largest group first, so that what it can't search it
+// has at least made small. Single syncs of a few lost ones give the reason, which
+// the others of their group share.
 func (d *delivery[R, P]) findLost(list []*sentRecord[R], out *result, lost int, status Status) {
-	switch {
-	case len(list) == 0:
-	case d.done.end != nil:
-		d.doubt(list, out, d.done.end)
-	case lost == 0:
-		for _, s := range list {
-			d.arrive(s, out, status, "")
+	type group struct {
+		list []*sentRecord[R]
+		out  *result
+		lost int
+	}
+	open := []group{{list, out, lost}}
+	for len(open) > 0 {
+		at := 0
+		for i := range open {
+			if len(open[i].list) > len(open[at].list) {
+				at = i
+			}
 		}
-	case lost == len(list):
-		d.settleLost(list)
-	case d.left == 0:
-		d.doubt(list, out, errors.New("too many records were lost to look for each"))
-	default:
-		d.left--
-		half := len(list) / 2
-		again, answer := d.send(list[:half], false)
-		if again.fate != fateAnswered || !answer.counted() || answer.created > min(half, lost) || answer.created+answer.updated != half {
-			d.doubt(list, out, again.err)
-			return
+		g := open[at]
+		open = slices.Delete(open, at, at+1)
+		switch {
+		case len(g.list) == 0:
+		case d.done.end != nil:
+			d.doubt(g.list, g.out, d.done.end)
+		case g.lost == 0:
+			for _, s := range g.list {
+				d.arrive(s, g.out, status, "")
+			}
+		case g.lost == len(g.list):
+			d.settleLost(g.list)
+		case d.left == 0:
+			d.doubt(g.list, g.out, errors.New("too many records were lost to look for each"))
+		default:
+			d.left--
+			half := len(g.list) / 2
+			again, answer := d.send(g.list[:half], false)
+			if again.fate != fateAnswered || !answer.counted() || answer.created > min(half, g.lost) || answer.created+answer.updated != half {
+				d.doubt(g.list, g.out, again.err)
+				continue
+			}
+			open = append(open, group{g.list[:half], again, answer.created}, group{g.list[half:], g.out, g.lost - answer.created})
 		}
-		d.findLost(list[:half], again, answer.created, status)
-		d.findLost(list[half:], out, lost-answer.created, status)
 	}
 }
 
