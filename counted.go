@@ -198,16 +198,20 @@ func (d *delivery[R, P]) deliverProven(list []*sentRecord[R], ids map[Key]string
 		d.deliverSingly(list, ambiguous)
 		return
 	}
-	var existing, open []*sentRecord[R]
+	var existing, fresh, open []*sentRecord[R]
 	for _, s := range list {
-		if ids[s.key] != "" {
+		switch {
+		case s.vetted:
+			fresh = append(fresh, s)
+		case ids[s.key] != "":
 			existing = append(existing, s)
-		} else {
+		default:
 			open = append(open, s)
 		}
 	}
 	found, absent, more := d.existence(open)
 	existing = append(existing, found...)
+	absent = append(absent, fresh...)
 	if ids == nil {
 		ids = more
 	}

@@ -894,3 +894,33 @@ func TestNewCellsCostLittleOnAServerThatIsNotKnownYet(t *testing.T) {
 		assert.LessOrEqual(t, len(srv.Requests())-before, 61, release)
 	}
 }
+
+func TestOneQuestionTellsOfAllRecordsThatNeedIt(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV08))
+	_, err := client.Jobs.BulkSync(t.Context(), []eryxon.Job{benchlessJob(0)})
+	require.NoError(t, err)
+	parts := make([]eryxon.Part, 90)
+	for i := range parts {
+		id := "P-" + strconv.Itoa(i)
+		parts[i] = eryxon.Part{ExternalID: id, PartNumber: id, JobExternalID: "SO-0", Material: eryxon.Some("Steel 304"), Quantity: eryxon.Some(25)}
+		switch i % 3 {
+		case 1:
+			parts[i].Status = eryxon.Some(eryxon.WorkInProgress)
+		case 2:
+			parts[i].Quantity = eryxon.Opt[int]{}
+		}
+	}
+	for round := range 2 {
+		before := len(srv.Requests())
+		res, err := client.Parts.BulkSync(t.Context(), parts)
+		require.NoError(t, err)
+		assert.Equal(t, 90, res.Counts.Succeeded())
+		assert.LessOrEqual(t, len(srv.Requests())-before, 5-round, "what exists, the fast route, the job's id, the bulk, and the bulk again or a look at the rows")
+		for i := range parts {
+			row, _ := srv.Row(eryxontest.Parts, "SAP", parts[i].ExternalID)
+			if i%3 == 1 {
+				require.Equal(t, "in_progress", row["status"])
+			}
+		}
+	}
+}

@@ -19,8 +19,22 @@ func (d *delivery[R, P]) deliverUnified(list []*sentRecord[R], ambiguous bool) {
 			carried = append(carried, s)
 		}
 	}
-	existing, absent, ids := d.existence(partial)
-	carried = append(carried, absent...)
+	ask := partial
+	if len(partial) > 0 {
+		ask = append(partial[:len(partial):len(partial)], others...) // they are asked about anyway, later
+	}
+	existing, absent, ids := d.existence(ask)
+	if len(partial) > 0 {
+		others = nil
+	}
+	for _, s := range absent {
+		if ok, _ := unifiable(P(&s.record)); ok {
+			carried = append(carried, s)
+			continue
+		}
+		s.vetted = true
+		others = append(others, s)
+	}
 	for _, group := range bySource(carried) {
 		for len(group) > 0 && d.done.end == nil {
 			n := d.fitting(group)
@@ -132,11 +146,13 @@ func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) 
 	found := reconcile(list, &answer.entity(d.c.entity).bulkAnswer, out.ambiguous)
 	together := make(map[string][]*sentRecord[R])
 	var texts []string
+	stored := false
 	for i, s := range list {
 		f := &found[i]
 		said := understand(f.message)
 		switch {
 		case f.status.Success():
+			stored = true
 			d.arrive(s, out, f.status, f.id)
 		case f.status == StatusFailed && said.kind == ErrMissingColumn:
 			others = append(others, d.lacks(s, out, f, said.field)...)
@@ -153,6 +169,9 @@ func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) 
 		default:
 			d.fail(s, out, f.status, recordError(f, false, d.e.co.redact))
 		}
+	}
+	if stored { // with all columns that the other routes write by themselves
+		mark(d.dialect(), &d.dialect().proven, d.c.entity, true)
 	}
 	for _, text := range texts {
 		group := together[text]
