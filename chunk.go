@@ -26,6 +26,7 @@ type sentRecord[R any] struct {
 	vetted     bool       // it was found to be new, so there is nothing to overwrite
 	memory     *memory[R] // what the state has of it, nil without a state
 	relinked   bool       // its parents' ids were asked for again
+	made       bool       // there was no row of it before a bulk, so one that is there is new
 }
 
 func newChunk[R any](e Entity) *chunk[R] {

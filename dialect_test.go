@@ -924,3 +924,46 @@ func TestOneQuestionTellsOfAllRecordsThatNeedIt(t *testing.T) {
 		}
 	}
 }
+
+func TestABadRecordAmongNewOnesIsFoundInFewRequests(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV08))
+	srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "TAKEN"})
+	jobs := make([]eryxon.Job, 500)
+	for i := range jobs {
+		jobs[i] = benchlessJob(i)
+	}
+	jobs[77].JobNumber = "TAKEN"
+	res, err := client.Jobs.BulkSync(t.Context(), jobs)
+	require.ErrorIs(t, err, eryxon.ErrNaturalKeyTaken)
+	assert.Equal(t, 499, res.Counts.Created)
+	assert.Equal(t, eryxon.StatusFailed, res.Outcomes[77].Status)
+	assert.NotEmpty(t, res.Outcomes[78].ID)
+	assert.Len(t, srv.Requests(), 3, "all together, each by itself, and what became of them")
+
+	parts := make([]eryxon.Part, 300)
+	for i := range parts {
+		id := "P-" + strconv.Itoa(i)
+		parts[i] = eryxon.Part{ExternalID: id, PartNumber: id, JobExternalID: "SO-" + strconv.Itoa(i), Material: eryxon.Some("Steel")}
+	}
+	for _, i := range []int{20, 30} { // deleted rows, which fail all creates beside them
+		srv.Seed(eryxontest.Parts, eryxontest.Row{"part_number": "old" + strconv.Itoa(i), "job_id": res.Outcomes[0].ID, "material": "m", "external_source": "SAP", "external_id": parts[i].ExternalID})
+		require.True(t, srv.Delete(eryxontest.Parts, "SAP", parts[i].ExternalID))
+	}
+	parts[40].JobExternalID, parts[40].JobID = "", "00000000-0000-4000-8000-0000000000ff"
+	before := len(srv.Requests())
+	res, err = client.Parts.BulkSync(t.Context(), parts)
+	require.Error(t, err)
+	for i, o := range res.Outcomes {
+		want := map[int]error{20: eryxon.ErrDeletedOnServer, 30: eryxon.ErrDeletedOnServer, 40: eryxon.ErrParentNotFound, 77: eryxon.ErrParentNotFound}[i]
+		if want != nil {
+			require.ErrorIs(t, o.Err, want)
+			require.Equal(t, eryxon.StatusFailed, o.Status)
+			continue
+		}
+		require.Truef(t, o.Status.Success(), "%d: %v", i, o.Err)
+		row, ok := srv.Row(eryxontest.Parts, "SAP", parts[i].ExternalID)
+		require.True(t, ok)
+		require.Equal(t, "Steel", row["material"])
+	}
+	assert.LessOrEqual(t, len(srv.Requests())-before, 9)
+}

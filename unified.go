@@ -153,6 +153,9 @@ func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) 
 		switch {
 		case f.status.Success():
 			stored = true
+			if s.made && f.status == StatusUpdated {
+				f.status = StatusCreated
+			}
 			d.arrive(s, out, f.status, f.id)
 		case f.status == StatusFailed && said.kind == ErrMissingColumn:
 			others = append(others, d.lacks(s, out, f, said.field)...)
@@ -185,10 +188,38 @@ func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) 
 		default:
 			// All creates are one insert: one bad record fails every one.
 			d.refusedTogether++
+			if d.refusedTogether == 1 && len(group) > singleRecords+1 {
+				group, doubtful := d.spread(group, ambiguous)
+				others = append(others, d.unified(group, doubtful, false)...)
+				continue
+			}
 			others = append(others, d.unified(group, ambiguous, true)...)
 		}
 	}
 	return others
+}
+
+// spread sends records that were refused together by bulk, which writes each by
+// itself. The unified endpoint then finds the rows that it made, and refuses the
+// bad ones alone: its answer, not the bulk's, tells what became of each.
+func (d *delivery[R, P]) spread(list []*sentRecord[R], ambiguous bool) ([]*sentRecord[R], bool) {
+	if d.c.entity == EntityParts {
+		list = d.translateParts(list, ambiguous)
+	}
+	if len(list) == 0 {
+		return nil, ambiguous
+	}
+	out, answer := d.send(list, ambiguous)
+	if out.fate != fateAnswered {
+		if ending(out) && d.done.end == nil {
+			d.done.end = out.err
+		}
+		return list, ambiguous || out.mayHaveWritten()
+	}
+	for _, s := range list {
+		s.made = !ambiguous && !out.ambiguous && answer.created == len(list)
+	}
+	return list, ambiguous
 }
 
 // lacks deals with a column that the server's database does not have.
