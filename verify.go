@@ -356,7 +356,7 @@ func (d *delivery[R, P]) recount(list []*sentRecord[R], out *result, created, up
 	case updated == len(list) && second.created == 0:
 		status = StatusUpdated
 	}
-	if second.created > 0 && d.e.co.unifiedEntity(d.c.entity) {
+	if second.created > 0 && diffable(d.c.entity) {
 		d.tellLost(list, again, status)
 		return
 	}
