@@ -231,7 +231,7 @@ func TestARequestIsAsLargeAsItMayBe(t *testing.T) {
 		c := onServer(t, srv, WithMaxRequestBytes(limit))
 		list := jobs(100)
 		for i := range list {
-			list[i].Notes = Some(strings.Repeat("x", i%37))
+			list[i].Notes = Some(strings.Repeat("x", 1+i%37))
 		}
 		bulk, err := c.Jobs.BulkSync(t.Context(), list)
 		require.NoError(t, err)

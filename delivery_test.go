@@ -155,7 +155,7 @@ func TestNoRequestIsLongerThanAllowedAndNoneShorterThanNeeded(t *testing.T) {
 		inBubble(t, func(t *testing.T, srv *eryxontest.Server, client *eryxon.Client) {
 			jobs := someJobs(200)
 			for i := range jobs {
-				jobs[i].Notes = eryxon.Some(strings.Repeat("ü<\"", r.IntN(60)))
+				jobs[i].Notes = eryxon.Some(strings.Repeat("ü<\"", 1+r.IntN(60)))
 			}
 			_, err := client.Jobs.BulkSync(t.Context(), jobs, eryxon.WithMaxRequestBytes(limit))
 			require.NoError(t, err)

@@ -493,6 +493,16 @@ func hazards(c *checker, r any) {
 			c.complain(name, "NOT_CLEARED", "is null, and this server keeps the old value: clear it in the MES, or say WithOverwritingUpdates", nil)
 		}
 	}
+	keepsText := func(name string, o Opt[string]) {
+		keeps(name, o.IsNull())
+		if emptied(o) {
+			c.complain(name, "NOT_CLEARED", "is empty, and this server keeps the old value: leave it out, clear it in the MES, or say WithOverwritingUpdates", "")
+		}
+	}
+	keepsStatus := func(o Opt[WorkStatus]) {
+		s, ok := o.Get()
+		keeps("status", o.IsNull() || ok && s == "")
+	}
 	drops := func(extra map[string]any) {
 		if len(extra) == 0 {
 			return // sorting no names would cost as much as the record
@@ -505,20 +515,23 @@ func hazards(c *checker, r any) {
 	}
 	switch r := r.(type) {
 	case *Job:
-		keeps("customer", r.Customer.IsNull())
+		keepsText("customer", r.Customer)
 		keeps("due_date", r.DueDate.IsNull())
 		keeps("priority", r.Priority.IsNull())
-		keeps("notes", r.Notes.IsNull())
+		keepsText("notes", r.Notes)
+		keepsStatus(r.Status)
 		drops(r.Extra)
 	case *Part:
 		fills("material", r.Material.IsSet())
 		fills("quantity", r.Quantity.IsSet())
-		keeps("notes", r.Notes.IsNull())
+		keepsText("notes", r.Notes)
+		keepsStatus(r.Status)
 		drops(r.Extra)
 	case *Operation:
 		fills("sequence", r.Sequence.IsSet())
 		fills("estimated_time_minutes", r.EstimatedTimeMinutes.IsSet())
-		keeps("notes", r.Notes.IsNull())
+		keepsText("notes", r.Notes)
+		keepsStatus(r.Status)
 		drops(r.Extra)
 	case *Cell:
 		fills("color", r.Color.IsSet())
@@ -526,9 +539,9 @@ func hazards(c *checker, r any) {
 		drops(r.Extra)
 	case *Resource:
 		fills("status", r.Status.IsSet())
-		keeps("description", r.Description.IsNull())
-		keeps("identifier", r.Identifier.IsNull())
-		keeps("location", r.Location.IsNull())
+		keepsText("description", r.Description)
+		keepsText("identifier", r.Identifier)
+		keepsText("location", r.Location)
 		drops(r.Extra)
 	}
 }

@@ -967,3 +967,32 @@ func TestABadRecordAmongNewOnesIsFoundInFewRequests(t *testing.T) {
 	}
 	assert.LessOrEqual(t, len(srv.Requests())-before, 9)
 }
+
+func TestWhatAFillingServerWouldKeepIsNotReportedAsCleared(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V01)
+	full := eryxon.Job{ExternalID: "j", JobNumber: "j", Customer: eryxon.Some("Acme"), Notes: eryxon.Some("n"), Status: eryxon.Some(eryxon.WorkInProgress)}
+	_, err := client.Jobs.BulkSync(t.Context(), []eryxon.Job{full})
+	require.NoError(t, err)
+	for name, change := range map[string]func(*eryxon.Job){
+		"empty customer": func(j *eryxon.Job) { j.Customer = eryxon.Some("") },
+		"null notes":     func(j *eryxon.Job) { j.Notes = eryxon.Null[string]() },
+		"null status":    func(j *eryxon.Job) { j.Status = eryxon.Null[eryxon.WorkStatus]() },
+		"empty status":   func(j *eryxon.Job) { j.Status = eryxon.Some(eryxon.WorkStatus("")) },
+	} {
+		job := full
+		change(&job)
+		_, err := client.Jobs.BulkSync(t.Context(), []eryxon.Job{job})
+		require.ErrorIs(t, err, eryxon.ErrValidation, name)
+		require.ErrorContains(t, err, "WithOverwritingUpdates", name)
+		_, err = client.Jobs.Sync(t.Context(), job)
+		require.ErrorIs(t, err, eryxon.ErrValidation, name)
+		row, _ := srv.Row(eryxontest.Jobs, "SAP", "j")
+		assert.Equal(t, []any{"Acme", "n", "in_progress"}, []any{row["customer"], row["notes"], row["status"]}, name)
+		_, err = client.Jobs.BulkSync(t.Context(), []eryxon.Job{job}, eryxon.WithOverwritingUpdates())
+		require.NoError(t, err, name)
+		job.ExternalID, job.JobNumber = "new "+name, "new "+name
+		res, err := client.Jobs.BulkSync(t.Context(), []eryxon.Job{job})
+		require.NoError(t, err, "a new row has nothing to clear")
+		assert.Equal(t, 1, res.Counts.Created)
+	}
+}
