@@ -1,6 +1,7 @@
 package eryxon
 
 import (
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strconv"
@@ -134,7 +135,7 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 			doubtful = append(doubtful, s)
 		case d.hazards(s) != nil:
 			d.refuseHazard(s, ambiguous)
-		case statusSet(P(&s.record)):
+		case statusSet(P(&s.record)) && !knownStatus(P(&s.record)):
 			d.deliverSingly([]*sentRecord[R]{s}, ambiguous)
 		default:
 			safe = append(safe, s)
@@ -304,9 +305,19 @@ func (d *delivery[R, P]) try(list []*sentRecord[R], refusal *result) *result {
 // loses again is one whose row was deleted.
 func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answer *bulkAnswer, first bool) {
 	found := reconcile(list, answer, out.ambiguous)
-	var again []*sentRecord[R]
+	var again, statusOpen []*sentRecord[R]
+	var ids map[Key]string
+	fills := d.e.co.knownToFill()
 	for i, s := range list {
 		f := &found[i]
+		if fills && statusSet(P(&s.record)) && (f.status == StatusUpdated || f.status == StatusSynced) {
+			if ids == nil {
+				ids = make(map[Key]string)
+			}
+			statusOpen = append(statusOpen, s)
+			ids[s.key] = f.id
+			continue
+		}
 		deleted := f.status == StatusFailed && isDuplicateExternalKey(f.message)
 		if deleted && first {
 			again = append(again, s)
@@ -327,6 +338,7 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 		}
 		d.done.outcomes = append(d.done.outcomes, o)
 	}
+	d.settleStatus(statusOpen, out, ids)
 	if len(again) == 0 {
 		return
 	}
@@ -336,6 +348,40 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 		return
 	}
 	d.settleFailed(again, out2)
+}
+
+// settleStatus settles records that a filling server's bulk updated but for
+// their work status: that takes single syncs, except where the row shows it.
+func (d *delivery[R, P]) settleStatus(list []*sentRecord[R], out *result, ids map[Key]string) {
+	wanted := make(map[string]bool)
+	if len(list) > singleRecords && d.c.entity != EntityOperations {
+		for _, s := range list {
+			if id := ids[s.key]; id != "" {
+				wanted[id] = true
+			}
+		}
+	}
+	rows, _ := d.recentRows(d.c.entity, wanted) // what they don't show the single syncs do
+	status := afterAmbiguous(StatusUpdated, out.ambiguous)
+	var open []*sentRecord[R]
+	for _, s := range list {
+		var sent struct {
+			Status json.RawMessage `json:"status"`
+		}
+		row := rows[ids[s.key]]
+		if row != nil && json.Unmarshal(d.c.json(s), &sent) == nil && sameValue(sent.Status, row["status"]) {
+			d.arrive(s, out, status, ids[s.key])
+			continue
+		}
+		open = append(open, s)
+	}
+	first := len(d.done.outcomes)
+	d.deliverSingly(open, true)
+	for i := range d.done.outcomes[first:] {
+		if o := &d.done.outcomes[first+i]; o.Status == StatusSynced {
+			o.Status = status
+		}
+	}
 }
 
 // recordError puts into words why a finding is not a success; nil if it is.

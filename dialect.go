@@ -575,6 +575,22 @@ func statusSet(r any) bool {
 	return false
 }
 
+// knownStatus reports a work status that every server takes, so that nothing
+// can be wrong with it.
+func knownStatus(r any) bool {
+	var o Opt[WorkStatus]
+	switch r := r.(type) {
+	case *Job:
+		o = r.Status
+	case *Part:
+		o = r.Status
+	case *Operation:
+		o = r.Status
+	}
+	s, _ := o.Get()
+	return s == WorkNotStarted || s == WorkInProgress || s == WorkCompleted || s == WorkOnHold
+}
+
 // probe recognises the server by an empty bulk, which changes nothing. What it
 // can't tell the run itself will.
 func (co *core) probe(ctx context.Context, cfg *config, at endpoint) *result {

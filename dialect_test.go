@@ -996,3 +996,37 @@ func TestWhatAFillingServerWouldKeepIsNotReportedAsCleared(t *testing.T) {
 		assert.Equal(t, 1, res.Counts.Created)
 	}
 }
+
+func TestAStatusCostsAFillingServerNoMoreThanItMust(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V01)
+	jobs := make([]eryxon.Job, 100)
+	for i := range jobs {
+		jobs[i] = benchlessJob(i)
+		if i%2 == 0 {
+			jobs[i].Status = eryxon.Some(eryxon.WorkInProgress)
+		}
+	}
+	check := func(most int, want eryxon.Status) {
+		t.Helper()
+		before := len(srv.Requests())
+		res, err := client.Jobs.BulkSync(t.Context(), jobs)
+		require.NoError(t, err)
+		assert.LessOrEqual(t, len(srv.Requests())-before, most)
+		for i, o := range res.Outcomes {
+			require.Equal(t, want, o.Status)
+			require.NotEmpty(t, o.ID)
+			row, _ := srv.Row(eryxontest.Jobs, "SAP", jobs[i].ExternalID)
+			if s, ok := jobs[i].Status.Get(); ok {
+				require.Equal(t, string(s), row["status"])
+			}
+		}
+	}
+	check(2, eryxon.StatusCreated) // the server is asked whether it fills
+	check(2, eryxon.StatusUpdated) // the rows show it
+	jobs[4].Status, jobs[6].Status = eryxon.Some(eryxon.WorkCompleted), eryxon.Some(eryxon.WorkOnHold)
+	check(4, eryxon.StatusUpdated)
+	jobs[8].Status = eryxon.Some(eryxon.WorkStatus("on fire"))
+	res, err := client.Jobs.BulkSync(t.Context(), jobs)
+	require.ErrorIs(t, err, eryxon.ErrValidation)
+	assert.Equal(t, 1, res.Counts.Failed)
+}
