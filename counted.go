@@ -177,8 +177,15 @@ func (d *delivery[R, P]) fail(s *sentRecord[R], out *result, status Status, e *R
 // to be linked to it.
 func (d *delivery[R, P]) forgetDeleted(s *sentRecord[R], err error) {
 	if errors.Is(err, ErrDeletedOnServer) {
-		d.dialect().forget(d.c.entity, s.key)
+		d.forget(entityKey{d.c.entity, s.key})
 	}
+}
+
+// forget drops the ids of rows that the server does not know by them, the
+// state's too.
+func (d *delivery[R, P]) forget(keys ...entityKey) {
+	d.dialect().forget(keys)
+	d.e.cfg.run.forget(keys)
 }
 
 // deliverProven delivers records whose outcome only a single sync or a second
@@ -385,18 +392,17 @@ func (d *delivery[R, P]) relink(s *sentRecord[R], refusal error) bool {
 // forgetParents drops what the records' references were resolved to, and
 // reports whether there was anything.
 func (d *delivery[R, P]) forgetParents(list []*sentRecord[R]) bool {
+	var parents []entityKey
 	had := false
 	for _, s := range list {
 		switch r := any(P(&s.record)).(type) {
 		case *Part:
 			if r.JobID == "" {
-				had = true
-				d.dialect().forget(EntityJobs, Key{s.key.Source, r.JobExternalID})
+				parents = append(parents, entityKey{EntityJobs, Key{s.key.Source, r.JobExternalID}})
 			}
 		case *Operation:
 			if r.PartID == "" {
-				had = true
-				d.dialect().forget(EntityParts, Key{s.key.Source, r.PartExternalID})
+				parents = append(parents, entityKey{EntityParts, Key{s.key.Source, r.PartExternalID}})
 			}
 			if r.CellID == "" {
 				had = true
@@ -404,7 +410,8 @@ func (d *delivery[R, P]) forgetParents(list []*sentRecord[R]) bool {
 			}
 		}
 	}
-	return had
+	d.forget(parents...)
+	return had || len(parents) > 0
 }
 
 // optionalColumn reports a field that a record can do without.

@@ -149,10 +149,12 @@ func (d *dialect) remember(e Entity, k Key, id string) {
 	d.ids[entityKey{e, k}] = id
 }
 
-func (d *dialect) forget(e Entity, k Key) {
+func (d *dialect) forget(keys []entityKey) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.ids, entityKey{e, k})
+	for _, k := range keys {
+		delete(d.ids, k)
+	}
 }
 
 func (d *dialect) id(e Entity, k Key) string {

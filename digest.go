@@ -118,11 +118,17 @@ func canonicalColumns(extra map[string]any) (map[string]any, error) {
 // numbers by value, and with moments, text that is a date or a time by the
 // moment that it means, as a database column of that type keeps it.
 func canonicalValue(raw []byte, moments bool) ([]byte, error) {
-	if len(raw) > 0 {
+	if raw = bytes.TrimSpace(raw); len(raw) > 0 {
 		switch c := raw[0]; {
 		case c == '-' || c >= '0' && c <= '9':
 			return []byte(canonicalNumber(string(raw))), nil
-		case c == '"' && !moments && bytes.IndexByte(raw, '\\') < 0:
+		case c == '"' && !moments && plainText(raw):
+			return raw, nil
+		case c == '"' && plainText(raw):
+			text := string(raw[1 : len(raw)-1])
+			if moment := canonicalMoment(text); moment != text {
+				return appendString(nil, moment), nil
+			}
 			return raw, nil
 		}
 	}
@@ -133,6 +139,16 @@ func canonicalValue(raw []byte, moments bool) ([]byte, error) {
 		return nil, err
 	}
 	return appendValue(nil, v, moments), nil
+}
+
+// plainText reports a JSON string that every encoder writes alike.
+func plainText(quoted []byte) bool {
+	for _, c := range quoted[1:max(1, len(quoted)-1)] {
+		if !plain[c] {
+			return false
+		}
+	}
+	return len(quoted) >= 2
 }
 
 func appendValue(b []byte, v any, moments bool) []byte {

@@ -277,14 +277,21 @@ func (r *stateRun) put(entries []StateEntry) error {
 	return r.failed
 }
 
-// forget drops the id of a row that the server does not know by it.
-func (r *stateRun) forget(e Entity, k Key) {
+// forget drops the ids of rows that the server does not know by them. Their
+// records are sent again.
+func (r *stateRun) forget(keys []entityKey) {
 	if r == nil {
 		return
 	}
-	if entry, err := r.get(e, k); err == nil && entry.ID != "" {
-		entry.ID, entry.Digest = "", digest{}
-		_ = r.put([]StateEntry{entry}) // kept in r.failed
+	var entries []StateEntry
+	for _, k := range keys {
+		if entry, err := r.get(k.entity, k.key); err == nil && entry.ID != "" {
+			entry.ID, entry.Digest = "", digest{}
+			entries = append(entries, entry)
+		}
+	}
+	if len(entries) > 0 {
+		_ = r.put(entries) // an error is kept, and ends the run
 	}
 }
 

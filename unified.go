@@ -166,7 +166,7 @@ func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) 
 			together[f.message] = append(together[f.message], s)
 		case f.status == StatusFailed && said.kind == ErrParentNotFound:
 			if p, ok := any(P(&s.record)).(*Part); ok {
-				d.dialect().forget(EntityJobs, Key{s.key.Source, p.JobExternalID})
+				d.forget(entityKey{EntityJobs, Key{s.key.Source, p.JobExternalID}})
 			}
 			d.fail(s, out, f.status, recordError(f, false, d.e.co.redact))
 		default:

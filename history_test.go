@@ -1,0 +1,235 @@
+package eryxon_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eryxon/eryxon-go"
+	"github.com/eryxon/eryxon-go/eryxontest"
+	"github.com/eryxon/eryxon-go/syncstate"
+)
+
+// mortal is a state whose process dies after some writes: from then on nothing
+// reaches it, while requests in flight go on.
+type mortal struct {
+	eryxon.State
+	mu   sync.Mutex
+	left int
+}
+
+var errDead = errors.New("the process is dead")
+
+func (m *mortal) Put(header []byte, entries []eryxon.StateEntry) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.left--; m.left < 0 {
+		return errDead
+	}
+	return m.State.Put(header, entries)
+}
+
+// order is a job of the ERP with what hangs on it.
+type order struct {
+	job  eryxon.Job
+	part eryxon.Part
+	op   eryxon.Operation
+}
+
+func randomText(r *rand.Rand) eryxon.Opt[string] {
+	return eryxon.Some(fmt.Sprint("text ", r.IntN(4))) // few, so that edits are taken back
+}
+
+func (o *order) edit(r *rand.Rand) {
+	switch r.IntN(6) {
+	case 0:
+		o.job.Customer = randomText(r)
+	case 1:
+		o.job.Notes = randomText(r)
+	case 2:
+		o.job.DueDate = eryxon.Some(eryxon.NewDate(2026, time.December, 1+r.IntN(3)))
+	case 3:
+		o.part.Material = randomText(r)
+	case 4:
+		o.part.Quantity = eryxon.Some(1 + r.IntN(3))
+	default:
+		o.op.Notes = randomText(r)
+	}
+}
+
+// erp is what an ERP exports.
+type erp struct {
+	cells  []eryxon.Cell
+	orders []order
+}
+
+func newERP(r *rand.Rand) *erp {
+	e := &erp{cells: []eryxon.Cell{
+		{ExternalID: "C1", Name: "Cutting", Color: eryxon.Some("#111111"), Sequence: eryxon.Some(1), Active: eryxon.Some(true)},
+		{ExternalID: "C2", Name: "Bending", Color: eryxon.Some("#222222"), Sequence: eryxon.Some(2), Active: eryxon.Some(true)},
+	}}
+	for range 2 + r.IntN(8) {
+		e.add(r)
+	}
+	return e
+}
+
+func (e *erp) add(r *rand.Rand) {
+	id := fmt.Sprint(len(e.orders))
+	o := order{
+		job:  eryxon.Job{ExternalID: "J" + id, JobNumber: "N" + id, Customer: randomText(r), Notes: randomText(r)},
+		part: eryxon.Part{ExternalID: "P" + id, PartNumber: "B" + id, JobExternalID: "J" + id, Material: randomText(r), Quantity: eryxon.Some(1)},
+		op: eryxon.Operation{ExternalID: "O" + id, OperationName: "Cut", PartExternalID: "P" + id, CellName: "Cutting",
+			Sequence: eryxon.Some(1), EstimatedTimeMinutes: eryxon.Some(float64(1 + r.IntN(3))), Notes: randomText(r)},
+	}
+	e.orders = append(e.orders, o)
+}
+
+func (e *erp) export() eryxon.Dataset {
+	var jobs []eryxon.Job
+	var parts []eryxon.Part
+	var ops []eryxon.Operation
+	for _, o := range e.orders {
+		jobs, parts, ops = append(jobs, o.job), append(parts, o.part), append(ops, o.op)
+	}
+	return eryxon.Dataset{Cells: eryxon.FromSlice(slices.Clone(e.cells)), Jobs: eryxon.FromSlice(jobs), Parts: eryxon.FromSlice(parts), Operations: eryxon.FromSlice(ops)}
+}
+
+// acks are the statuses of successes by external id.
+type acks map[eryxon.Entity]map[string]string
+
+// differs tells what of an order the server does not hold although a record
+// was reported as there.
+func (e *erp) differs(srv *eryxontest.Server, ok acks) (found []string) {
+	compare := func(entity eryxon.Entity, kind eryxontest.Entity, id string, want map[string]any) {
+		status, success := ok[entity][id]
+		if !success {
+			return
+		}
+		row, there := srv.Row(kind, "SAP", id)
+		if !there {
+			found = append(found, fmt.Sprintf("%s %s is said to be %s and is not there", entity, id, status))
+			return
+		}
+		for name, v := range want {
+			if fmt.Sprint(row[name]) != fmt.Sprint(v) {
+				found = append(found, fmt.Sprintf("%s %s is said to be %s: %s is %v, want %v", entity, id, status, name, row[name], v))
+			}
+		}
+	}
+	for _, o := range e.orders {
+		compare(eryxon.EntityJobs, eryxontest.Jobs, o.job.ExternalID, map[string]any{"customer": o.job.Customer.Or(""), "notes": o.job.Notes.Or(""), "job_number": o.job.JobNumber})
+		compare(eryxon.EntityParts, eryxontest.Parts, o.part.ExternalID, map[string]any{"material": o.part.Material.Or(""), "quantity": o.part.Quantity.Or(0)})
+		compare(eryxon.EntityOperations, eryxontest.Operations, o.op.ExternalID, map[string]any{"notes": o.op.Notes.Or(""), "estimated_time": o.op.EstimatedTimeMinutes.Or(0)})
+	}
+	return found
+}
+
+// acknowledged reads the successes out of an audit log.
+func acknowledged(t *testing.T, log *bytes.Buffer) acks {
+	t.Helper()
+	ok := acks{}
+	for line := range bytes.Lines(log.Bytes()) {
+		var ack struct {
+			Entity     eryxon.Entity
+			ExternalID string `json:"external_id"`
+			Status     string
+		}
+		require.NoError(t, json.Unmarshal(line, &ack))
+		if ok[ack.Entity] == nil {
+			ok[ack.Entity] = map[string]string{}
+		}
+		ok[ack.Entity][ack.ExternalID] = ack.Status
+	}
+	return ok
+}
+
+// Whatever happens to runs and to the process, what is reported as there is
+// there, with the content of the input, and the run after the trouble brings
+// everything.
+func TestStateHistories(t *testing.T) {
+	for _, release := range []eryxontest.Release{eryxontest.Documented, eryxontest.V01, eryxontest.V08} {
+		t.Run(string(release), func(t *testing.T) {
+			for seed := range runs(t, 40) {
+				synctest.Test(t, func(t *testing.T) { stateHistory(t, release, uint64(seed)) })
+				if t.Failed() {
+					t.Fatalf("seed %d", seed)
+				}
+			}
+		})
+	}
+}
+
+func stateHistory(t *testing.T, release eryxontest.Release, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 11))
+	srv := eryxontest.New(eryxontest.WithRelease(release))
+	defer srv.Close()
+	memory := syncstate.NewMemory()
+	e := newERP(r)
+	run := func(state eryxon.State, client *eryxon.Client) acks {
+		var log bytes.Buffer
+		opts := []eryxon.SyncAllOption{eryxon.WithState(state), eryxon.WithAuditLog(&log), eryxon.WithMaxRequestRecords(1 + r.IntN(6)), eryxon.WithConcurrency(1 + r.IntN(3))}
+		if r.IntN(6) == 0 {
+			opts = append(opts, eryxon.WithRequestBudget(1+r.IntN(12)))
+		}
+		if r.IntN(8) == 0 {
+			opts = append(opts, eryxon.WithFull())
+		}
+		report, err := client.SyncAll(t.Context(), e.export(), opts...)
+		ok := acknowledged(t, &log)
+		if err == nil {
+			assert.Equal(t, report.Total().Read, report.Total().Counts.Succeeded())
+		}
+		return ok
+	}
+	client := clientOf(t, srv)
+	for range 3 + r.IntN(6) {
+		for range r.IntN(5) {
+			e.orders[r.IntN(len(e.orders))].edit(r)
+		}
+		if r.IntN(4) == 0 {
+			e.add(r)
+		}
+		if r.IntN(2) == 0 {
+			srv.Chaos(r.Uint64(), r.Float64()*0.6, allFaults()...)
+		}
+		state := eryxon.State(memory)
+		crash := r.IntN(3) == 0
+		if crash {
+			state = &mortal{State: memory, left: r.IntN(12)}
+		}
+		if r.IntN(2) == 0 {
+			client = clientOf(t, srv) // another process
+		}
+		ok := run(state, client)
+		if crash {
+			// Nobody has heard the outcomes; what was in flight goes on.
+			time.Sleep(2 * time.Hour)
+			client = clientOf(t, srv)
+		} else {
+			assert.Empty(t, e.differs(srv, ok))
+		}
+		srv.Chaos(0, 0)
+	}
+	var log bytes.Buffer
+	report, err := clientOf(t, srv).SyncAll(t.Context(), e.export(), eryxon.WithState(memory), eryxon.WithAuditLog(&log))
+	require.NoError(t, err)
+	assert.Empty(t, e.differs(srv, acknowledged(t, &log)))
+	assert.Equal(t, report.Total().Read, report.Total().Counts.Succeeded())
+
+	before := len(srv.Requests())
+	report, err = clientOf(t, srv).SyncAll(t.Context(), e.export(), eryxon.WithState(memory))
+	require.NoError(t, err)
+	assert.Equal(t, report.Total().Read, report.Total().Counts.Unchanged)
+	assert.Len(t, srv.Requests(), before)
+}
