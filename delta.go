@@ -204,7 +204,7 @@ func (d *delta[R, P]) look(r P, key Key) (m memory[R], send P, unchanged bool, e
 	lean := d.ownedByERP(r)
 	var sum digest
 	if sum, d.buf, err = digestOf[R, P](lean, d.cfg.source, d.buf); err != nil {
-		return m, r, false, nil // the encoder will say so
+		return m, r, false, err
 	}
 	flags := m.entry.flags()
 	if d.cfg.deactivate {

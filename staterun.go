@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"sync"
 	"time"
 )
@@ -330,6 +329,3 @@ func (d *dialect) profile() profile {
 	}
 	return profile{d.seen, d.release, d.filling, maps.Clone(d.noUnified), maps.Clone(d.proven), maps.Clone(d.absent), maps.Clone(d.limits)}
 }
-
-// comparable reports whether a state can be told from others.
-func comparableState(st State) bool { return st != nil && reflect.TypeOf(st).Comparable() }
