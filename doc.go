@@ -64,7 +64,8 @@
 //
 //	created, updated   the server made or changed the row
 //	synced             the row is there; created or updated can't be told
-//	unchanged          the server had this content already
+//	unchanged          the server had this content already; without a
+//	                   RequestID: the state says so
 //	failed             refused, by the server or a local rule; correct it
 //	parent failed      never sent, because its parent failed
 //	superseded         never sent, because a later record has the same key
@@ -111,6 +112,30 @@
 // what did; [WithOutcomes] and [WithProgress] tell while the run goes on.
 // [Client.Validate] and [Client.EstimateRequests] tell beforehand, without a
 // request, what is wrong and what the run costs; [WithRequestBudget] bounds it.
+//
+// # Only what changed
+//
+// With a state ([WithState]; package syncstate has one in a file) only records
+// are sent whose content the server has not acknowledged yet. The others are
+// unchanged and cost no request:
+//
+//	state, err := syncstate.Open("/var/lib/erp-sync/eryxon.state")
+//	if err != nil {
+//		return err
+//	}
+//	defer state.Close()
+//	report, err := client.SyncAll(ctx, data, eryxon.WithState(state), eryxon.WithDailyQuota(100))
+//
+// A record is in the state once it was acknowledged, before its outcome is
+// handed out, and in doubt from before it is sent until then: a run that
+// crashed is finished by the next. Statuses and active are left out of updates,
+// for they are the shop floor's ([WithCreateOnly]). [WithFull] and [WithMaxAge]
+// send what is unchanged too, [Client.Check] looks for what the server has lost,
+// [WithDryRun] tells what a run would do. [WithCompleteExport] finds what has
+// disappeared from the ERP, and [Client.Deactivate] takes it out of use.
+//
+// A state knows what its own runs have sent. Records that reach the server past
+// it, and rows that are changed there, it learns of by Check alone.
 //
 // # Reads
 //
@@ -168,7 +193,10 @@
 // the client has made. Once the server has said that it is used up, calls fail
 // at once with a [*RateLimitError] that says when requests are possible again;
 // [WithMaxWait] lets them wait for short windows. One bulk of 1000 records
-// costs what one single sync costs.
+// costs what one single sync costs. [WithDailyQuota] says what servers tell only
+// when it is too late; a state keeps what was spent from one process to the
+// next, and runs that can't send everything send what is urgent
+// ([WithUrgency]).
 //
 // # Retries and time
 //

@@ -20,6 +20,7 @@ import (
 
 	"github.com/eryxon/eryxon-go"
 	"github.com/eryxon/eryxon-go/eryxontest"
+	"github.com/eryxon/eryxon-go/syncstate"
 )
 
 // A first sync: one work center, one order with its part and routing, in the
@@ -674,6 +675,99 @@ func withinQuota(ctx context.Context, client *eryxon.Client, data eryxon.Dataset
 	report, err := client.SyncAll(ctx, data, eryxon.WithRequestBudget(2*estimate.Requests.Total()))
 	fmt.Println(report.Total().Counts)
 	return err
+}
+
+// nightly is the README's snippet on sync states.
+func nightly(ctx context.Context, client *eryxon.Client, data eryxon.Dataset) error {
+	state, err := syncstate.Open("/var/lib/erp-sync/eryxon.state")
+	if err != nil {
+		return err
+	}
+	defer state.Close()
+	report, err := client.SyncAll(ctx, data, eryxon.WithState(state), eryxon.WithDailyQuota(100))
+	fmt.Print(report)
+	return err
+}
+
+// tidyUp is the README's snippet on what has disappeared.
+func tidyUp(ctx context.Context, client *eryxon.Client, state eryxon.State, data eryxon.Dataset, numbers map[eryxon.Key]string) error {
+	plan, err := client.SyncAll(ctx, data, eryxon.WithState(state), eryxon.WithCompleteExport("SAP", nil), eryxon.WithDryRun(nil))
+	if err != nil {
+		return err
+	}
+	for _, gone := range plan.Disappeared.Records {
+		fmt.Println(gone.Entity, gone.Key)
+	}
+	report, err := client.Deactivate(ctx, plan.Disappeared, eryxon.Deactivation{
+		Job: func(key eryxon.Key) (eryxon.Job, bool) {
+			return eryxon.Job{ExternalID: key.ExternalID, ExternalSource: key.Source, JobNumber: numbers[key], Status: eryxon.Some(eryxon.WorkOnHold)}, true
+		},
+	}, eryxon.WithState(state))
+	fmt.Println(report.Total().Counts)
+	return err
+}
+
+func ExampleWithState() {
+	srv := eryxontest.New()
+	client, err := eryxon.New(srv.URL, srv.Key, eryxon.WithHTTPClient(srv.Client()), eryxon.WithSource("SAP"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	state := syncstate.NewMemory() // or syncstate.Open
+	jobs := []eryxon.Job{{ExternalID: "SO-001", JobNumber: "JOB-001"}, {ExternalID: "SO-002", JobNumber: "JOB-002"}}
+	for _, customer := range []string{"Acme", "Acme", "Apex"} {
+		jobs[0].Customer = eryxon.Some(customer)
+		result, err := client.Jobs.BulkSync(context.Background(), jobs, eryxon.WithState(state))
+		fmt.Println(result.Counts, err, len(srv.Requests()), "requests in all")
+	}
+	// Output:
+	// 2 created <nil> 1 requests in all
+	// 2 unchanged <nil> 1 requests in all
+	// 1 updated, 1 unchanged <nil> 2 requests in all
+}
+
+// A dry run tells what would be done, and sends nothing.
+func ExampleWithDryRun() {
+	ctx := context.Background()
+	srv := eryxontest.New()
+	client, err := eryxon.New(srv.URL, srv.Key, eryxon.WithHTTPClient(srv.Client()), eryxon.WithSource("SAP"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	state := syncstate.NewMemory()
+	jobs := []eryxon.Job{{ExternalID: "SO-001", JobNumber: "JOB-001"}, {ExternalID: "SO-002", JobNumber: "JOB-002"}}
+	if _, err := client.Jobs.BulkSync(ctx, jobs, eryxon.WithState(state)); err != nil {
+		log.Fatal(err)
+	}
+	jobs[1].Priority = eryxon.Some(1)
+	jobs = append(jobs, eryxon.Job{ExternalID: "SO-003", JobNumber: "JOB-003"})
+	_, err = client.SyncAll(ctx, eryxon.Dataset{Jobs: eryxon.FromSlice(jobs)}, eryxon.WithState(state),
+		eryxon.WithDryRun(func(o eryxon.Outcome) { fmt.Println(o.Key, o.Status, o.Changed) }))
+	fmt.Println(err)
+	// Output:
+	// SAP/SO-001 unchanged []
+	// SAP/SO-002 updated [priority]
+	// SAP/SO-003 created []
+	// <nil>
+}
+
+func TestStateSnippets(t *testing.T) {
+	srv := eryxontest.NewServer(t)
+	client, err := eryxon.New(srv.URL, srv.Key, eryxon.WithSource("SAP"))
+	require.NoError(t, err)
+	require.ErrorIs(t, nightly(t.Context(), client, eryxon.Dataset{}), os.ErrNotExist)
+	state := syncstate.NewMemory()
+	jobs := make([]eryxon.Job, 20)
+	numbers := map[eryxon.Key]string{}
+	for i := range jobs {
+		jobs[i] = eryxon.Job{ExternalID: fmt.Sprint("SO-", i), JobNumber: fmt.Sprint("JOB-", i)}
+		numbers[eryxon.Key{Source: "SAP", ExternalID: jobs[i].ExternalID}] = jobs[i].JobNumber
+	}
+	_, err = client.SyncAll(t.Context(), eryxon.Dataset{Jobs: eryxon.FromSlice(jobs)}, eryxon.WithState(state))
+	require.NoError(t, err)
+	require.NoError(t, tidyUp(t.Context(), client, state, eryxon.Dataset{Jobs: eryxon.FromSlice(jobs[:19])}, numbers))
+	row, _ := srv.Row(eryxontest.Jobs, "SAP", "SO-19")
+	assert.Equal(t, "on_hold", row["status"])
 }
 
 // syncOrders is the overview's snippet on whole datasets.

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/eryxon/eryxon-go"
+	"github.com/eryxon/eryxon-go/syncstate"
 )
 
 func read(t *testing.T, name string) string {
@@ -116,5 +118,42 @@ func TestReadmeIsComplete(t *testing.T) {
 		if !heading.MatchString(readme) {
 			t.Errorf("README.md has no heading for #%s", link[1])
 		}
+	}
+}
+
+// TestReadmeTellsTheRequests makes the runs of the README's table.
+func TestReadmeTellsTheRequests(t *testing.T) {
+	rows := regexp.MustCompile(`(?m)^\| (\d+) \| (none|all|(\d+) %) \| (\d+) \| (\d+) \|$`).FindAllStringSubmatch(read(t, "README.md"), -1)
+	require.NotEmpty(t, rows)
+	for _, row := range rows {
+		n, err := strconv.Atoi(row[1])
+		require.NoError(t, err)
+		share := map[string]int{"none": 0, "all": 100}[row[2]]
+		if row[3] != "" {
+			share, err = strconv.Atoi(row[3])
+			require.NoError(t, err)
+		}
+		server, state := &nullServer{}, syncstate.NewMemory()
+		client := benchClient(t, server)
+		run := func(changed int) string {
+			before := server.requests.Load()
+			jobs := func(yield func(eryxon.Job, error) bool) {
+				for i := range n {
+					j := benchJob(i)
+					if i%100 < changed {
+						j.Notes = eryxon.Some("changed")
+					}
+					if !yield(j, nil) {
+						return
+					}
+				}
+			}
+			for o := range client.Jobs.Stream(t.Context(), jobs, eryxon.WithState(state)).All() {
+				require.True(t, o.Status.Success())
+			}
+			return strconv.FormatInt(server.requests.Load()-before, 10)
+		}
+		assert.Equal(t, row[4], run(0), "%s: the first run sends all", row[0])
+		assert.Equal(t, row[5], run(share), row[0])
 	}
 }
