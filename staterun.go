@@ -170,10 +170,10 @@ func (co *core) sameTenant(ctx context.Context, cfg *config, run *stateRun) erro
 				continue
 			}
 			tenant, err := co.tenantOf(ctx, cfg, e, entry.ID)
-			if err == nil && tenant != "" {
+			if err == nil { // where it does not show its tenant, its UUID tells enough
 				return run.sawTenant(tenant)
 			}
-			if err != nil && !errors.Is(err, ErrNotFound) {
+			if !errors.Is(err, ErrNotFound) {
 				return fmt.Errorf("eryxon: the API key is another than the sync state was written with, and whether it is of the same tenant could not be asked: %w", err)
 			}
 			if asked++; asked == looks {
@@ -187,7 +187,7 @@ func (co *core) sameTenant(ctx context.Context, cfg *config, run *stateRun) erro
 	return fmt.Errorf("eryxon: the API key is another than the sync state was written with, and it sees none of the rows that the state knows: %w; %s", ErrStateMismatch, nextSteps[ErrStateMismatch])
 }
 
-// tenantOf reads whose a row is.
+// tenantOf reads whose a row is, "" where it does not show it.
 func (co *core) tenantOf(ctx context.Context, cfg *config, e Entity, id string) (string, error) {
 	switch e {
 	case EntityCells:

@@ -5,6 +5,7 @@ import "time"
 // importEntry is a row of the import history.
 type importEntry struct {
 	id       string
+	tenant   string
 	entity   Entity
 	source   string
 	total    int
@@ -26,7 +27,7 @@ func importOf(e Entity, source string, total, created, updated, skipped int, fai
 }
 
 func (s *Server) remember(entry importEntry) {
-	entry.id = s.newID()
+	entry.id, entry.tenant = s.newID(), s.cfg.tenant
 	if len(s.imports) >= 2*maxImports {
 		s.imports = append(s.imports[:0], s.imports[maxImports:]...)
 	}
@@ -46,7 +47,7 @@ func (e *importEntry) status() string {
 func (e *importEntry) append(b []byte, v08 bool) []byte {
 	b = append(b, '{')
 	b = appendMember(b, "id", e.id)
-	b = appendMember(b, "tenant_id", tenantID)
+	b = appendMember(b, "tenant_id", e.tenant)
 	if v08 {
 		b = appendMember(b, "entity_type", string(e.entity))
 		b = appendMember(b, "operation", "upsert")

@@ -124,8 +124,8 @@ func (s *Server) schema(e Entity) *schema {
 	return tables[e.index()]
 }
 
-// tenantID is the tenant of every row.
-const tenantID = "00000001-0000-4000-8000-000000000001"
+// defaultTenant is the tenant of every row where [WithTenant] does not say.
+const defaultTenant = "00000001-0000-4000-8000-000000000001"
 
 // value is a column of a row.
 func (c column) value(r *record) any {
@@ -133,7 +133,7 @@ func (c column) value(r *record) any {
 	case "id":
 		return r.id
 	case "tenant_id":
-		return tenantID
+		return r.tenant
 	case "deleted_at":
 		if r.deleted {
 			return stamp(r.deletedAt)

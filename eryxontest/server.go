@@ -3,6 +3,7 @@ package eryxontest
 import (
 	"context"
 	"errors"
+	"hash/fnv"
 	"io"
 	"log"
 	"net"
@@ -93,6 +94,8 @@ type Server struct {
 // config is what the options set; it never changes after New.
 type config struct {
 	release       Release
+	tenant        string
+	idsFrom       uint64
 	quota         int
 	window        time.Duration
 	reset         ResetFormat
@@ -122,6 +125,16 @@ func WithKey(key string) Option {
 	}
 }
 
+// WithTenant sets the tenant, a UUID, that the rows are of. The ids of its rows
+// are not those of another tenant's.
+func WithTenant(id string) Option {
+	return func(s *Server) {
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(id)) // never fails
+		s.cfg.tenant, s.cfg.idsFrom = id, h.Sum64()
+	}
+}
+
 // WithLatency makes every request take perRequest, and perRecord more for each
 // record in it. Inside a testing/synctest bubble the time is virtual.
 func WithLatency(perRequest, perRecord time.Duration) Option {
@@ -141,7 +154,7 @@ func New(opts ...Option) *Server {
 	s := &Server{
 		URL: "http://localhost" + basePath,
 		Key: defaultKey,
-		cfg: config{release: Documented, keepRequests: -1},
+		cfg: config{release: Documented, tenant: defaultTenant, keepRequests: -1},
 	}
 	for _, opt := range opts {
 		opt(s)

@@ -13,6 +13,7 @@ type key struct{ source, ext string }
 // never written have their default, which is added when the row is read.
 type record struct {
 	id        string
+	tenant    string
 	n         int // its place in order of creation
 	key       key
 	fields    map[string]any
@@ -172,7 +173,7 @@ func (s *Server) conflict(e Entity, k key, fields map[string]any, self *record) 
 // the row's own.
 func (s *Server) insert(e Entity, k key, fields map[string]any, now time.Time) *record {
 	t := s.table(e)
-	r := &record{id: s.newID(), n: len(t.rows), key: k, fields: fields, created: now, updated: now}
+	r := &record{id: s.newID(), tenant: s.cfg.tenant, n: len(t.rows), key: k, fields: fields, created: now, updated: now}
 	if id := text(fields["id"]); id != "" {
 		r.id = id
 	}
@@ -254,10 +255,10 @@ func (s *Server) atomically(write func() bool) {
 }
 
 // newID makes the next row id: a valid random-looking UUID, the same in every
-// run.
+// run, and another for each tenant.
 func (s *Server) newID() string {
 	s.ids++
-	return uuidOf(s.ids)
+	return uuidOf(s.ids + s.cfg.idsFrom)
 }
 
 func uuidOf(n uint64) string {

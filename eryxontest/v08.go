@@ -40,7 +40,7 @@ func (s *Server) v08Existing(e Entity, k key) *record {
 // returns the row, if there is one, and the database's refusal.
 func (s *Server) v08Write(e Entity, rec map[string]any, hash string, now time.Time) (row *record, action, refused string) {
 	k := keyOf(rec)
-	rec["tenant_id"] = tenantID
+	rec["tenant_id"] = s.cfg.tenant
 	rec["synced_at"] = isoMillis(now)
 	rec["sync_hash"] = hash
 	if row = s.v08Existing(e, k); row != nil {
@@ -106,7 +106,7 @@ func (s *Server) v08Create(c *call) answer {
 		}
 	}
 	delete(rec, string(nestedUnder[c.entity]))
-	rec["tenant_id"] = tenantID
+	rec["tenant_id"] = s.cfg.tenant
 	row, refused := s.insertRow(c.entity, rec, time.Now())
 	if refused != "" {
 		return s.crash(c, "Failed to create "+c.entity.singular()+": "+refused)
