@@ -225,7 +225,7 @@
 //
 // [WithLogger] logs each attempt, [WithObserver] tells of it as plain data for
 // metrics and traces, [WithMiddleware] wraps the transport. None of them sees
-// the API key.
+// the API key. [Client.Doctor] tells what is wrong where nothing works.
 //
 // # Tests
 //

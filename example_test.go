@@ -707,6 +707,13 @@ func tidyUp(ctx context.Context, client *eryxon.Client, state eryxon.State, data
 	return err
 }
 
+// whatIsWrong is the README's snippet on diagnoses.
+func whatIsWrong(ctx context.Context, client *eryxon.Client, state eryxon.State) error {
+	diagnosis := client.Doctor(ctx, eryxon.WithState(state))
+	fmt.Print(diagnosis)
+	return diagnosis.Err()
+}
+
 func ExampleWithState() {
 	srv := eryxontest.New()
 	client, err := eryxon.New(srv.URL, srv.Key, eryxon.WithHTTPClient(srv.Client()), eryxon.WithSource("SAP"))
@@ -757,6 +764,7 @@ func TestStateSnippets(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorIs(t, nightly(t.Context(), client, eryxon.Dataset{}), os.ErrNotExist)
 	state := syncstate.NewMemory()
+	require.NoError(t, whatIsWrong(t.Context(), client, state))
 	jobs := make([]eryxon.Job, 20)
 	numbers := map[eryxon.Key]string{}
 	for i := range jobs {

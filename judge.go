@@ -48,7 +48,7 @@ func (co *core) judgeFailure(ctx, actx context.Context, cl *call, res *result, e
 	if neverConnected(err) {
 		v.fate = fateNotSent
 		var cert *tls.CertificateVerificationError
-		v.retry = v.retry && !errors.As(err, &cert)
+		v.retry = v.retry && !errors.As(err, &cert) && !errors.Is(err, http.ErrSchemeMismatch)
 	}
 	v.err = co.apiError(cl, res, v.kind, "", printable(message), err, nil)
 	return v
@@ -62,7 +62,7 @@ func neverConnected(err error) bool {
 	}
 	var cert *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
-	return errors.As(err, &cert) || errors.As(err, &record)
+	return errors.As(err, &cert) || errors.As(err, &record) || errors.Is(err, http.ErrSchemeMismatch)
 }
 
 // judgeAnswer judges a whole answer.
