@@ -21,10 +21,12 @@ type settings struct {
 	budget      int
 	concurrency int
 	dryRun      bool
+	doctor      bool
 }
 
 const usage = `Usage: csvsync [flags] FOLDER
        csvsync [flags] -replay FILE
+       csvsync -doctor
 
 Brings cells.csv, resources.csv, jobs.csv, parts.csv and operations.csv of a
 folder, as far as they are there, into Eryxon MES: into the installation of
@@ -49,6 +51,7 @@ func parseFlags(args []string, stderr io.Writer) (*settings, error) {
 	flags.IntVar(&s.budget, "budget", 0, "end after `n` requests, retries included (0: no limit)")
 	flags.IntVar(&s.concurrency, "concurrency", 0, "`n` requests at once, 1 to 64 (0: the SDK's default)")
 	flags.BoolVar(&s.dryRun, "dry-run", false, "check and estimate only: no request is made and no file written")
+	flags.BoolVar(&s.doctor, "doctor", false, "tell what is wrong with address, key, server or quota, and sync nothing")
 	if err := flags.Parse(args); err != nil {
 		return nil, err // told by flags already
 	}
@@ -61,6 +64,10 @@ func parseFlags(args []string, stderr io.Writer) (*settings, error) {
 
 func (s *settings) take(rest []string) error {
 	switch {
+	case s.doctor && (s.replay != "" || len(rest) > 0):
+		return errors.New("-doctor takes neither a folder nor -replay: it syncs nothing")
+	case s.doctor:
+		return nil
 	case s.replay != "" && len(rest) > 0:
 		return errors.New("-replay takes no folder: sync the folder in a run of its own")
 	case s.replay == "" && len(rest) != 1:

@@ -32,6 +32,19 @@ func run(ctx context.Context, args []string, env func(string) string, stdout, st
 		fmt.Fprintf(stderr, "csvsync: %v\n", err)
 		return exitNothing
 	}
+	if set.doctor {
+		client, _, done, err := connect(env, set.options())
+		if err != nil {
+			return fail(err)
+		}
+		defer done()
+		diagnosis := client.Doctor(ctx)
+		fmt.Fprint(stdout, diagnosis)
+		if !diagnosis.Healthy() {
+			return exitNothing
+		}
+		return exitDone
+	}
 	l, err := set.read()
 	if err != nil {
 		fmt.Fprintln(stderr, err) // one file and line a line

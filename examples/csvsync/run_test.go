@@ -364,3 +364,18 @@ func TestSample(t *testing.T) {
 	}
 	assert.Equal(t, 36, strings.Count(readText(t, failed), "\n"))
 }
+
+func TestDoctor(t *testing.T) {
+	srv := eryxontest.NewServer(t)
+	got := csvsync(t, srv, "-doctor")
+	assert.Equal(t, exitDone, got.status, got.stdout)
+	assert.Contains(t, got.stdout, "accepted")
+	srv.RevokeKey()
+	got = csvsync(t, srv, "-doctor")
+	assert.Equal(t, exitNothing, got.status)
+	assert.Contains(t, got.stdout, "not accepted: Invalid API key")
+	assert.Empty(t, srv.Rows(eryxontest.Jobs))
+	got = csvsync(t, srv, "-doctor", folder(t, small()))
+	assert.Equal(t, exitNothing, got.status)
+	assert.Contains(t, got.stderr, "-doctor takes neither")
+}
