@@ -10,6 +10,7 @@ import (
 // is settled; of others it returns what is to be remembered of it, and what of
 // it is to be sent.
 func (e *engine[R, P]) recall(r P, o *Outcome) (m *memory[R], send P, unchanged bool) {
+	underWay := e.underWay(o.Key) // before the look: it may be through right after it
 	known, send, unchanged, err := e.delta.look(r, o.Key)
 	if err != nil {
 		if e.end == nil {
@@ -17,7 +18,7 @@ func (e *engine[R, P]) recall(r P, o *Outcome) (m *memory[R], send P, unchanged 
 		}
 		return nil, r, false
 	}
-	if unchanged && !e.underWay(o.Key) {
+	if unchanged && !underWay {
 		o.Status, o.ID, o.Nested = StatusUnchanged, known.entry.ID, r.nested(e.cfg.source)
 		for i := range o.Nested {
 			o.Nested[i].Status = StatusUnchanged
@@ -68,7 +69,12 @@ func (d *delivery[R, P]) deliverRemembered(list []*sentRecord[R]) {
 func (d *delivery[R, P]) doubtful(list []*sentRecord[R]) ([]StateEntry, error) {
 	var entries []StateEntry
 	for _, s := range list {
-		entry := s.memory.entry
+		// Another record of the key may have been through since it was looked at.
+		entry, err := d.e.delta.run.get(d.c.entity, s.key)
+		if err != nil {
+			return nil, err
+		}
+		s.memory.entry = entry
 		switch {
 		case entry.Digest != digest{}:
 			entry.Digest = digest{}

@@ -391,3 +391,47 @@ func TestSingleSyncKeepsTheStateTrue(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, StatusUpdated, res.Outcomes[0].Status)
 }
+
+// Of two records of one key the state knows what became of the later one, and
+// nothing of the earlier one once that is in doubt.
+func TestStateOfALaterRecordThatGetsNoAnswer(t *testing.T) {
+	srv := eryxontest.New()
+	c := onServer(t, srv, once())
+	st := newMemState()
+	a, b := job("1"), job("1")
+	a.Notes, b.Notes = Some("a"), Some("b")
+	srv.Script("/api-jobs/bulk-sync", eryxontest.Delay(20*time.Millisecond), eryxontest.LoseAnswer())
+	var statuses []Status
+	for o := range c.Jobs.Stream(t.Context(), FromSlice([]Job{a, b}).all(), WithState(st), WithMaxRequestRecords(1)).All() {
+		statuses = append(statuses, o.Status)
+	}
+	assert.Equal(t, []Status{StatusCreated, StatusUnknown}, statuses)
+	res, err := c.Jobs.BulkSync(t.Context(), []Job{a}, WithState(st))
+	require.NoError(t, err)
+	assert.Equal(t, Counts{Updated: 1}, res.Counts)
+	assert.Equal(t, "a", srv.Rows(eryxontest.Jobs)[0]["notes"])
+}
+
+func TestStateAfterASingleSyncBesideARefusedRun(t *testing.T) {
+	srv := eryxontest.New()
+	st := newMemState()
+	c := onServer(t, srv, once(), WithState(st))
+	a, b, other := job("1"), job("1"), job("1")
+	a.Notes, b.Notes, other.Notes = Some("a"), Some("b"), Some("other")
+	_, err := c.Jobs.BulkSync(t.Context(), []Job{a})
+	require.NoError(t, err)
+	input := func(yield func(Job, error) bool) {
+		if !yield(b, nil) {
+			return
+		}
+		_, err := c.Jobs.Sync(t.Context(), other)
+		assert.NoError(t, err)
+		srv.Script("/api-jobs/bulk-sync", eryxontest.StatusJSON(401, "UNAUTHORIZED", "no"))
+	}
+	for o := range c.Jobs.Stream(t.Context(), input).All() {
+		assert.Equal(t, StatusFailed, o.Status)
+	}
+	res, err := c.Jobs.BulkSync(t.Context(), []Job{a})
+	require.NoError(t, err)
+	assert.Equal(t, Counts{Updated: 1}, res.Counts, "the server holds what the single sync sent")
+}
