@@ -29,6 +29,14 @@ type sentRecord[R any] struct {
 	made       bool       // there was no row of it before a bulk, so one that is there is new
 }
 
+// given returns the record as the caller gave it: less of it may be sent.
+func (s *sentRecord[R]) given() R {
+	if s.memory != nil && s.memory.given != nil {
+		return *s.memory.given
+	}
+	return s.record
+}
+
 func newChunk[R any](e Entity) *chunk[R] {
 	return &chunk[R]{entity: e, ids: make(map[string]int)}
 }

@@ -153,8 +153,8 @@ func (d *delivery[R, P]) acknowledge(list []*sentRecord[R], sent bool) []StateEn
 	for i := range d.done.outcomes {
 		o := &d.done.outcomes[i]
 		s := places[o.Index]
-		if s.memory.given != nil && o.Record != nil {
-			o.Record = *s.memory.given
+		if o.Record != nil {
+			o.Record = s.given()
 		}
 		switch {
 		case !sent:

@@ -435,3 +435,39 @@ func TestStateAfterASingleSyncBesideARefusedRun(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, Counts{Updated: 1}, res.Counts, "the server holds what the single sync sent")
 }
+
+// What is left out of an update is not left out of the record that is handed
+// back.
+func TestStateHandsRecordsBackAsTheyWereGiven(t *testing.T) {
+	srv := eryxontest.New()
+	c := onServer(t, srv, once())
+	st := newMemState()
+	list := jobs(6)
+	for i := range list {
+		list[i].Status = Some(WorkOnHold)
+	}
+	_, err := c.Jobs.BulkSync(t.Context(), list, WithState(st))
+	require.NoError(t, err)
+	for i := range list {
+		list[i].Notes = Some("x")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	input := func(yield func(Job, error) bool) {
+		defer cancel()
+		for _, j := range list {
+			if !yield(j, nil) {
+				return
+			}
+		}
+	}
+	for o := range c.Jobs.Stream(ctx, input, WithState(st)).All() {
+		assert.Equal(t, StatusNotSent, o.Status)
+		assert.Equal(t, list[o.Index], o.Record)
+	}
+	srv.Script("/api-jobs/bulk-sync", eryxontest.StatusJSON(401, "UNAUTHORIZED", "no"))
+	res, err := c.Jobs.BulkSync(t.Context(), list, WithState(st), WithMaxRequestRecords(2))
+	require.ErrorIs(t, err, ErrUnauthorized)
+	for i, o := range res.Outcomes {
+		assert.Equal(t, list[i], o.Record)
+	}
+}

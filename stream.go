@@ -573,7 +573,7 @@ func (e *engine[R, P]) abandonOpen(cause error) {
 // abandon settles the records of a chunk that is not sent.
 func (e *engine[R, P]) abandon(c *chunk[R], cause error) {
 	for _, s := range c.live() {
-		o := Outcome{Entity: c.entity, Index: s.index, Key: s.key, Status: StatusNotSent, Record: s.record, Nested: s.nested}
+		o := Outcome{Entity: c.entity, Index: s.index, Key: s.key, Status: StatusNotSent, Record: s.given(), Nested: s.nested}
 		_ = o.close(cause) // the outcome keeps it
 		e.ready = append(e.ready, o)
 	}
