@@ -25,7 +25,9 @@ type State interface {
 	Entries(Entity) iter.Seq2[StateEntry, error]
 	// Put keeps the entries, replacing those of the same entity and key, and
 	// the header where it is not nil: all of it or, on an error, nothing. What
-	// it kept survives a crash of the process and of the machine.
+	// it kept survives a crash of the process and of the machine. It is given
+	// at most 16 KiB of source and external id together, 1 KiB of ID and 64 KiB
+	// of Detail.
 	Put(header []byte, entries []StateEntry) error
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"iter"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -470,4 +471,67 @@ func TestStateHandsRecordsBackAsTheyWereGiven(t *testing.T) {
 	for i, o := range res.Outcomes {
 		assert.Equal(t, list[i], o.Record)
 	}
+}
+
+// otherTenant puts a state into the hands of a server that has none of its
+// rows, at the same address.
+func otherTenant(t *testing.T, st *memState) *eryxontest.Server {
+	t.Helper()
+	srv := eryxontest.New(eryxontest.WithKey("ery_live_of_another_tenant"))
+	h := st.of(t)
+	h.BaseURL = srv.URL
+	var err error
+	st.header, err = json.Marshal(h)
+	require.NoError(t, err)
+	return srv
+}
+
+func TestStateOfAnotherTenantCostsAFewReads(t *testing.T) {
+	st := newMemState()
+	_, err := onServer(t, eryxontest.New()).SyncAll(t.Context(), shop(20), WithState(st))
+	require.NoError(t, err)
+	srv := otherTenant(t, st)
+	_, err = onServer(t, srv).SyncAll(t.Context(), shop(20), WithState(st))
+	require.ErrorIs(t, err, ErrStateMismatch)
+	assert.LessOrEqual(t, len(srv.Requests()), 12)
+}
+
+func TestStateOfOperationsAloneIsNotAnotherTenants(t *testing.T) {
+	st := newMemState()
+	_, err := onServer(t, eryxontest.New()).SyncAll(t.Context(), shop(2), WithState(st))
+	require.NoError(t, err)
+	for k := range st.entries {
+		if k.entity != EntityOperations {
+			delete(st.entries, k)
+		}
+	}
+	op := Operation{ExternalID: "O1", OperationName: "Cut", PartExternalID: "P1", CellName: "Cell 1", Sequence: Some(1), EstimatedTimeMinutes: Some(5.0)}
+	report, err := onServer(t, otherTenant(t, st)).SyncAll(t.Context(), Dataset{Operations: FromSlice([]Operation{op})}, WithState(st))
+	require.ErrorIs(t, err, ErrStateMismatch)
+	assert.Zero(t, report.Operations.Counts.Unchanged)
+}
+
+// boundedState takes no more than it must.
+type boundedState struct{ *memState }
+
+func (b boundedState) Put(header []byte, entries []StateEntry) error {
+	for _, e := range entries {
+		if len(e.Key.Source)+len(e.Key.ExternalID) > 16<<10 || len(e.ID) > 1<<10 || len(e.Detail) > 64<<10 {
+			return errors.New("too long")
+		}
+	}
+	return b.memState.Put(header, entries)
+}
+
+func TestStateOfAnAbsurdlyLongKey(t *testing.T) {
+	c := onServer(t, eryxontest.New())
+	st := boundedState{newMemState()}
+	list := jobs(3)
+	list[1].ExternalID, list[1].Status = strings.Repeat("x", 20_000), Some(WorkOnHold)
+	res, err := c.Jobs.BulkSync(t.Context(), list, WithState(st))
+	require.NoError(t, err)
+	assert.Equal(t, Counts{Created: 3}, res.Counts)
+	res, err = c.Jobs.BulkSync(t.Context(), list, WithState(st))
+	require.NoError(t, err)
+	assert.Equal(t, Counts{Updated: 1, Unchanged: 2}, res.Counts)
 }

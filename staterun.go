@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -158,14 +159,18 @@ func (co *core) openState(ctx context.Context, cfg *config) (run *stateRun, err 
 // sameTenant makes sure that the state's rows are those that a new API key
 // sees.
 func (co *core) sameTenant(ctx context.Context, cfg *config, run *stateRun) error {
-	const looks = 3 // rows may have been deleted
-	asked, known := 0, false
-	for _, e := range []Entity{EntityCells, EntityResources, EntityJobs, EntityParts} {
+	const looks = 3 // an entity: rows may have been deleted
+	known := false
+	for _, e := range []Entity{EntityCells, EntityResources, EntityJobs, EntityParts, EntityOperations} {
+		asked := 0
 		for entry, err := range run.st.Entries(e) {
 			if err != nil {
 				return err
 			}
 			known = true
+			if e == EntityOperations {
+				break // servers don't show them
+			}
 			if entry.ID == "" {
 				continue
 			}
@@ -268,12 +273,27 @@ func (r *stateRun) put(entries []StateEntry) error {
 	r.header.Quota = r.limiter.spending()
 	header, err := json.Marshal(r.header)
 	if err == nil {
-		err = r.st.Put(header, entries)
+		err = r.st.Put(header, storable(entries))
 	}
 	if err != nil {
 		r.failed = fmt.Errorf("eryxon: the sync state could not be written, so the run can't go on: %w", err)
 	}
 	return r.failed
+}
+
+// What every state takes of an entry, in bytes.
+const (
+	maxStateKey    = 16 << 10
+	maxStateID     = 1 << 10
+	maxStateDetail = 64 << 10
+)
+
+// storable leaves out what a state need not take, so that one absurd record does
+// not end the run of the others: it is sent every time.
+func storable(entries []StateEntry) []StateEntry {
+	return slices.DeleteFunc(entries, func(e StateEntry) bool {
+		return len(e.Key.Source)+len(e.Key.ExternalID) > maxStateKey || len(e.ID) > maxStateID || len(e.Detail) > maxStateDetail
+	})
 }
 
 // forget drops the ids of rows that the server does not know by them. Their
