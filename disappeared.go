@@ -119,7 +119,8 @@ func (r *syncRun) disappeared(data *Dataset) (*Disappeared, error) {
 // Cells and resources get active false and keep all else. Of the others the
 // caller knows what that means: each function turns a key into the record to
 // sync, such as one with a status, or returns false to leave it alone; nil
-// leaves all of them. Nothing is ever deleted: on these servers a deleted row's
+// leaves all of them. What such a record leaves out, and the server would fill,
+// is guarded as in every sync: see [WithOverwritingUpdates]. Nothing is ever deleted: on these servers a deleted row's
 // external id can't be used again.
 type Deactivation struct {
 	Job       func(Key) (Job, bool)
@@ -149,9 +150,7 @@ func (c *Client) Deactivate(ctx context.Context, gone *Disappeared, how Deactiva
 	if err := how.check(gone, &cfg); err != nil {
 		return newReport(), err
 	}
-	// What the shop floor owns is what this is about, and records that are
-	// read from the server leave nothing out.
-	cfg.deactivate, cfg.overwrite = true, true
+	cfg.deactivate = true // what the shop floor owns is what this is about
 	return c.account(ctx, &cfg, func(ctx context.Context, co *core, run *syncRun) {
 		for _, e := range childrenFirst {
 			run.deactivate(ctx, co, e, gone, &how)
@@ -230,7 +229,7 @@ func (r *syncRun) deactivate(ctx context.Context, co *core, e Entity, gone *Disa
 			return
 		}
 		settleRowless(r, keys, list)
-		deactivateEach[Resource, *Resource, ResourceRow](ctx, co, r, list)
+		deactivateEach[Resource, *Resource, ResourceRow](ctx, overwriting(co), r, list)
 	case EntityCells:
 		list, err := idleCells(newClient(co).Cells.List(ctx, CellListOptions{}, withConfig(r.cfg)), keys)
 		if err != nil {
@@ -238,8 +237,16 @@ func (r *syncRun) deactivate(ctx context.Context, co *core, e Entity, gone *Disa
 			return
 		}
 		settleRowless(r, keys, list)
-		deactivateEach[Cell, *Cell, CellRow](ctx, co, r, list)
+		deactivateEach[Cell, *Cell, CellRow](ctx, overwriting(co), r, list)
 	}
+}
+
+// overwriting is for records that were read from the server: they leave nothing
+// out that it has.
+func overwriting(co *core) *core {
+	variant := *co
+	variant.cfg.overwrite = true
+	return &variant
 }
 
 // turned has the caller turn keys into records.

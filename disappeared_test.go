@@ -162,3 +162,34 @@ func TestDisappearedOfAnInputThatBreaksOff(t *testing.T) {
 	require.ErrorContains(t, err, "the disk is gone")
 	assert.Equal(t, []string{"C4"}, disappearedIDs(report.Disappeared), "nothing is said of jobs")
 }
+
+func TestDeactivateOverwritesNothingElse(t *testing.T) {
+	srv := eryxontest.New(eryxontest.WithRelease(eryxontest.V01))
+	c := onServer(t, srv)
+	st := newMemState()
+	_, err := c.SyncAll(t.Context(), shop(12), WithState(st))
+	require.NoError(t, err)
+	report, err := c.SyncAll(t.Context(), shop(11), WithState(st), WithCompleteExport("SAP", nil), WithDryRun(nil))
+	require.NoError(t, err)
+	how := Deactivation{Part: func(k Key) (Part, bool) {
+		return Part{ExternalID: k.ExternalID, ExternalSource: k.Source, PartNumber: "P", JobExternalID: "J11", Status: Some(WorkOnHold)}, true
+	}}
+	done, err := c.Deactivate(t.Context(), report.Disappeared, how, WithState(st))
+	require.ErrorIs(t, err, ErrValidation, "the server would fill what it leaves out")
+	assert.Equal(t, Counts{Failed: 1}, done.Parts.Counts)
+	assert.Equal(t, Counts{Updated: 1}, done.Cells.Counts)
+	part, _ := srv.Row(eryxontest.Parts, "SAP", "P11")
+	assert.Equal(t, "Steel", part["material"])
+}
+
+func TestRecordsOfAnotherSourceDoNotLoosenTheBrake(t *testing.T) {
+	c := onServer(t, eryxontest.New())
+	st := newMemState()
+	_, err := c.Jobs.BulkSync(t.Context(), jobs(3), WithState(st))
+	require.NoError(t, err)
+	other := Dataset{Jobs: FromSlice([]Job{{ExternalID: "X", ExternalSource: "other", JobNumber: "X"}})}
+	report, err := c.SyncAll(t.Context(), other, WithState(st), WithCompleteExport("SAP", nil), WithDryRun(nil))
+	require.NoError(t, err)
+	_, err = c.Deactivate(t.Context(), report.Disappeared, Deactivation{MaxShare: 1}, WithState(st))
+	require.ErrorIs(t, err, ErrTooManyDisappeared, "the export held nothing of SAP")
+}

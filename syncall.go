@@ -195,9 +195,9 @@ func (r *syncRun) account(o *Outcome) {
 		e.Nested.add(o.Nested[i].Status)
 	}
 	if r.cfg.complete != "" {
-		r.present.saw(o.Entity, o.Key)
+		r.saw(o)
 		for i := range o.Nested {
-			r.present.saw(o.Nested[i].Entity, o.Nested[i].Key)
+			r.saw(&o.Nested[i])
 		}
 	}
 	r.failures.Total++
@@ -227,6 +227,14 @@ func (r *syncRun) account(o *Outcome) {
 		}
 	}
 	r.progress.update(false)
+}
+
+// saw notes a record of the complete export. Those of other sources are not of
+// it: they must not make it look less empty than it is.
+func (r *syncRun) saw(o *Outcome) {
+	if o.Key.Source == r.cfg.complete {
+		r.present.saw(o.Entity, o.Key)
+	}
 }
 
 func (r *syncRun) err() error {
