@@ -211,8 +211,7 @@ func (d *delta[R, P]) look(r P, key Key) (m memory[R], send P, unchanged bool, e
 		m.whole = true
 		return m, r, flags&flagInactive != 0, nil
 	}
-	unchanged = m.entry.Digest == sum && flags&flagExists != 0 && !d.cfg.full &&
-		(d.cfg.maxAge == 0 || time.Since(m.entry.Time) < d.cfg.maxAge)
+	unchanged = m.entry.Digest == sum && flags&flagExists != 0 && !d.cfg.full && !d.aged(&m.entry)
 	m.whole = flags&(flagExists|flagTried) == 0 || flags&flagInactive != 0
 	if unchanged || m.whole || lean == r {
 		return m, r, unchanged, nil
@@ -221,6 +220,19 @@ func (d *delta[R, P]) look(r P, key Key) (m memory[R], send P, unchanged bool, e
 	m.given = &given
 	return m, lean, false, nil
 }
+
+// aged reports an entry that is too old to be believed. One from the future was
+// written under a clock that was wrong: how old it is nobody knows.
+func (d *delta[R, P]) aged(entry *StateEntry) bool {
+	if d.cfg.maxAge == 0 {
+		return false
+	}
+	age := time.Since(entry.Time)
+	return age < -clockStep || age >= d.cfg.maxAge
+}
+
+// clockStep is by how much clocks are set back in good order.
+const clockStep = time.Minute
 
 // ownedByERP returns the record without what is the shop floor's, and without
 // columns that the server is known to lack: the record itself where it gives

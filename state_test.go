@@ -535,3 +535,17 @@ func TestStateOfAnAbsurdlyLongKey(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, Counts{Updated: 1, Unchanged: 2}, res.Counts)
 }
+
+func TestStateMaxAgeOfAnEntryFromTheFuture(t *testing.T) {
+	c := onServer(t, eryxontest.New())
+	st := newMemState()
+	_, err := c.Jobs.BulkSync(t.Context(), jobs(1), WithState(st))
+	require.NoError(t, err)
+	for k, entry := range st.entries { // written while the clock was wrong
+		entry.Time = time.Now().Add(365 * 24 * time.Hour)
+		st.entries[k] = entry
+	}
+	res, err := c.Jobs.BulkSync(t.Context(), jobs(1), WithState(st), WithMaxAge(time.Hour))
+	require.NoError(t, err)
+	assert.Equal(t, Counts{Updated: 1}, res.Counts)
+}
