@@ -116,7 +116,8 @@ func canonicalColumns(extra map[string]any) (map[string]any, error) {
 
 // canonicalValue brings a JSON value into its canonical form: members sorted,
 // numbers by value, and with moments, text that is a date or a time by the
-// moment that it means, as a database column of that type keeps it.
+// moment that it means, as a database column of that type keeps it. A column of
+// objects or lists keeps the text inside them as it came.
 func canonicalValue(raw []byte, moments bool) ([]byte, error) {
 	if raw = bytes.TrimSpace(raw); len(raw) > 0 {
 		switch c := raw[0]; {
@@ -168,7 +169,7 @@ func appendValue(b []byte, v any, moments bool) []byte {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = appendValue(b, e, moments)
+			b = appendValue(b, e, false)
 		}
 		return append(b, ']')
 	case map[string]any:
@@ -177,7 +178,7 @@ func appendValue(b []byte, v any, moments bool) []byte {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = appendValue(append(appendString(b, name), ':'), v[name], moments)
+			b = appendValue(append(appendString(b, name), ':'), v[name], false)
 		}
 		return append(b, '}')
 	default:

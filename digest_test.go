@@ -121,3 +121,10 @@ func FuzzStateHeaderAndDetail(f *testing.F) {
 		_ = e.fields().changed(EntityJobs, b)
 	})
 }
+
+func TestDigestKeepsTextInsideColumnsOfObjects(t *testing.T) {
+	a, b := job("1"), job("1")
+	a.Extra = map[string]any{"metadata": map[string]any{"planned": "2026-11-23T00:00:00Z"}}
+	b.Extra = map[string]any{"metadata": map[string]any{"planned": "2026-11-23"}}
+	assert.NotEqual(t, jobDigest(t, a), jobDigest(t, b), "the column holds it as text")
+}
