@@ -549,3 +549,39 @@ func TestStateMaxAgeOfAnEntryFromTheFuture(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, Counts{Updated: 1}, res.Counts)
 }
+
+// brittleState takes some writes and then no more.
+type brittleState struct {
+	*memState
+	left int
+}
+
+func (b *brittleState) Put(header []byte, entries []StateEntry) error {
+	if b.left--; b.left < 0 {
+		return errors.New("disk full")
+	}
+	return b.memState.Put(header, entries)
+}
+
+func TestStateThatCanNotTakeTheLastAcknowledgement(t *testing.T) {
+	c := onServer(t, eryxontest.New())
+	st := newMemState()
+	list := jobs(1)
+	_, err := c.Jobs.BulkSync(t.Context(), list, WithState(st))
+	require.NoError(t, err)
+	list[0].Notes = Some("new")
+	res, err := c.Jobs.BulkSync(t.Context(), list, WithState(&brittleState{st, 1}))
+	require.ErrorContains(t, err, "disk full")
+	assert.Equal(t, Counts{Updated: 1}, res.Counts)
+}
+
+func TestDryRunClientsSendNothing(t *testing.T) {
+	srv := eryxontest.New()
+	c := onServer(t, srv, WithDryRun(nil))
+	res, err := c.Jobs.Sync(t.Context(), job("1"))
+	require.ErrorContains(t, err, "dry run")
+	assert.Equal(t, StatusNotSent, res.Status)
+	_, err = c.Jobs.BulkSync(t.Context(), jobs(probeFrom*maxRecords))
+	require.NoError(t, err)
+	assert.Empty(t, srv.Requests())
+}

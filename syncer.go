@@ -92,6 +92,9 @@ func (s *syncer[R, P, Row]) sync(ctx context.Context, r P, opts []CallOption) (*
 		res.Status = StatusFailed
 		return res, res.close(err)
 	}
+	if cfg.dryRun {
+		return res, res.close(errors.New("eryxon: not sent: the client is of a dry run (WithDryRun)"))
+	}
 	end, err := s.co.beginState(ctx, &cfg, false)
 	if err != nil {
 		return res, res.close(err)
@@ -287,7 +290,7 @@ func (s *syncer[R, P, Row]) bulkSync(ctx context.Context, records []R, opts []Bu
 		return result, err
 	}
 	cfg.startBudget()
-	if len(records) >= probeFrom*cfg.maxRecords && cfg.state == nil && s.co.release() == ReleaseUnknown {
+	if len(records) >= probeFrom*cfg.maxRecords && cfg.state == nil && !cfg.dryRun && s.co.release() == ReleaseUnknown {
 		result.Attempts = s.co.probe(ctx, &cfg, s.at).attempts
 	}
 	var order []int
@@ -322,7 +325,10 @@ func (s *syncer[R, P, Row]) bulkSync(ctx context.Context, records []R, opts []Bu
 		s.unsent(result, records, cfg.source, taken, st.err)
 	}
 	result.count()
-	return result, result.Err()
+	if err := result.Err(); err != nil {
+		return result, err
+	}
+	return result, st.err // all of it arrived, and the state could not be told
 }
 
 // byUrgency returns the places of a slice's records, the most urgent first.
