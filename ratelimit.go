@@ -42,9 +42,9 @@ type limiter struct {
 	observed time.Time
 	newest   int64 // sequence number of the newest attempt that told the remaining
 
-	window  time.Time // first request of the current day's window, zero before it
-	spent   int       // requests in it, those of earlier runs included
-	resumed bool
+	window time.Time // first request of the current day's window, zero before it
+	spent  int       // requests in it, those of earlier runs included
+	kept   int       // of them, how many the state has
 }
 
 // quotaWindow is how long the server's window lasts, from its first request.
@@ -100,19 +100,27 @@ func (l *limiter) resume(s spending, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.expire(now)
-	if !s.Window.IsZero() && now.Before(s.Window.Add(quotaWindow)) && !s.Window.After(now) {
+	if s.Window.After(now) {
+		s.Window = now // the clock was set back since
+	}
+	if !s.Window.IsZero() && now.Before(s.Window.Add(quotaWindow)) {
 		if l.window.IsZero() || s.Window.Before(l.window) {
 			l.window = s.Window
 		}
-		if l.resumed {
-			l.spent = max(l.spent, s.Spent)
-		} else {
-			l.spent += s.Spent
-		}
+		l.spent += max(0, s.Spent-l.kept)
+		l.kept = max(l.kept, s.Spent)
 	}
-	l.resumed = true
 	if s.Known && !l.known && (s.Reset.IsZero() || now.Before(s.Reset)) && s.Reset.Sub(now) < farthest {
 		l.known, l.left, l.reset, l.limit = true, s.Left, s.Reset, s.Limit
+	}
+}
+
+// keep notes that the state has what was spent.
+func (l *limiter) keep(s spending) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.window.Equal(s.Window) {
+		l.kept = max(l.kept, s.Spent)
 	}
 }
 
@@ -140,7 +148,7 @@ func (l *limiter) expire(now time.Time) {
 		l.known, l.reset = false, time.Time{}
 	}
 	if !l.window.IsZero() && !now.Before(l.window.Add(quotaWindow)) {
-		l.window, l.spent = time.Time{}, 0
+		l.window, l.spent, l.kept = time.Time{}, 0, 0
 	}
 }
 

@@ -277,8 +277,10 @@ func (r *stateRun) put(entries []StateEntry) error {
 	}
 	if err != nil {
 		r.failed = fmt.Errorf("eryxon: the sync state could not be written, so the run can't go on: %w", err)
+		return r.failed
 	}
-	return r.failed
+	r.limiter.keep(r.header.Quota)
+	return nil
 }
 
 // What every state takes of an entry, in bytes.

@@ -1,6 +1,7 @@
 package eryxon
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -194,4 +195,40 @@ func TestADayOnTheFreePlan(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What a client spends beside the runs counts, whoever runs next.
+func TestQuotaOfSeveralClients(t *testing.T) {
+	srv := eryxontest.New()
+	st := newMemState()
+	a, b := onServer(t, srv), onServer(t, srv)
+	n := 0
+	next := func() Job { n++; return job(fmt.Sprint(n)) }
+	run := func(c *Client) {
+		t.Helper()
+		_, err := c.Jobs.BulkSync(t.Context(), []Job{next()}, WithState(st))
+		require.NoError(t, err)
+	}
+	run(a)
+	for range 4 {
+		_, err := a.Jobs.Sync(t.Context(), next())
+		require.NoError(t, err)
+	}
+	run(b)
+	run(b)
+	run(a)
+	assert.Equal(t, len(srv.Requests()), st.of(t).Quota.Spent)
+}
+
+func TestQuotaAfterTheClockWasSetBack(t *testing.T) {
+	srv := eryxontest.New()
+	st := newMemState()
+	_, err := onServer(t, srv).Jobs.BulkSync(t.Context(), jobs(1), WithState(st))
+	require.NoError(t, err)
+	h := st.of(t)
+	h.Quota.Window, h.Quota.Spent = time.Now().Add(time.Hour), 5
+	st.header, err = json.Marshal(h)
+	require.NoError(t, err)
+	_, err = onServer(t, srv, WithDailyQuota(5)).Jobs.BulkSync(t.Context(), jobs(2), WithState(st))
+	require.ErrorIs(t, err, ErrRateLimited, "what was spent stays spent")
 }
