@@ -212,7 +212,7 @@ func (d *delta[R, P]) look(r P, key Key) (m memory[R], send P, unchanged bool, e
 		return m, r, flags&flagInactive != 0, nil
 	}
 	unchanged = m.entry.Digest == sum && flags&flagExists != 0 && !d.cfg.full && !d.aged(&m.entry)
-	m.whole = flags&(flagExists|flagTried) == 0 || flags&flagInactive != 0
+	m.whole = flags&(flagExists|flagTried) == 0 || flags&(flagInactive|flagBare) != 0
 	if unchanged || m.whole || lean == r {
 		return m, r, unchanged, nil
 	}

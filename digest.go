@@ -250,6 +250,8 @@ const (
 	flagTried
 	// flagInactive: it had disappeared from the export and was deactivated.
 	flagInactive
+	// flagBare: it was made without the shop floor's fields, which are to follow.
+	flagBare
 )
 
 // flags returns the flags of an entry; of one that can't be read none.

@@ -56,8 +56,19 @@ func (d *delivery[R, P]) deliverRemembered(list []*sentRecord[R]) {
 		d.done.end = err
 		d.settleUnsent(list, false)
 	} else {
-		d.deliver(list, false)
-		d.completeNew(list)
+		// Apart from the others, for some servers only tell whether all of a
+		// request were new.
+		bare, others := list[:0:0], list[:0:0]
+		for _, s := range list {
+			if s.isBare() {
+				bare = append(bare, s)
+			} else {
+				others = append(others, s)
+			}
+		}
+		d.deliver(others, false)
+		d.deliver(bare, false)
+		d.completeNew(bare)
 	}
 	if err := run.put(d.acknowledge(list, err == nil)); err != nil && d.done.end == nil {
 		d.done.end = err
@@ -106,32 +117,51 @@ func (d *delivery[R, P]) hasFloor(r P) bool {
 	return leaveOut((*R)(r), &lean, d.e.delta.floors)
 }
 
+// isBare reports a record that was sent without the shop floor's fields though
+// its row may be new.
+func (s *sentRecord[R]) isBare() bool {
+	return s.memory.given != nil && s.memory.entry.flags()&flagExists == 0
+}
+
+// complete notes that a bare record's row, of the given id, is new, and returns
+// the record as it is to be sent then.
+func (s *sentRecord[R]) complete(id string) R {
+	s.memory.entry.ID, s.memory.entry.Detail = id, s.memory.entry.withFlags(flagExists|flagBare)
+	return *s.memory.given
+}
+
 // completeNew sends what was left out of records that turned out to be new.
 func (d *delivery[R, P]) completeNew(list []*sentRecord[R]) {
 	lean := make(map[int]*sentRecord[R])
 	for _, s := range list {
-		if s.memory.given != nil && s.memory.entry.flags()&flagExists == 0 {
+		if s.isBare() {
 			lean[s.index] = s
 		}
 	}
-	if len(lean) == 0 || d.done.end != nil {
+	if len(lean) == 0 {
 		return
 	}
 	var again []*sentRecord[R]
+	var bare []StateEntry
 	kept := d.done.outcomes[:0]
 	for _, o := range d.done.outcomes {
 		if s := lean[o.Index]; s != nil && o.Status == StatusCreated {
 			if own, err := P(s.memory.given).appendJSON(nil, d.e.cfg.source); err == nil {
-				s.record, s.own = *s.memory.given, own
-				s.memory.entry.ID, s.memory.entry.Detail = o.ID, s.memory.entry.withFlags(flagExists)
-				again = append(again, s)
+				s.record, s.own = s.complete(o.ID), own
+				again, bare = append(again, s), append(bare, s.memory.entry)
 				continue
 			}
 		}
 		kept = append(kept, o)
 	}
 	d.done.outcomes = kept
-	d.deliver(again, false)
+	if len(again) == 0 {
+		return
+	}
+	if err := d.e.delta.run.put(bare); err != nil { // the next run could not know
+		d.done.end = err
+	}
+	d.deliver(again, true) // their rows are there
 	for i := len(kept); i < len(d.done.outcomes); i++ {
 		if o := &d.done.outcomes[i]; o.Status.Success() {
 			o.Status = StatusCreated
@@ -162,6 +192,8 @@ func (d *delivery[R, P]) acknowledge(list []*sentRecord[R], sent bool) []StateEn
 			entries = append(entries, of.acknowledged(s, o, now))
 		case errors.Is(o.Err, ErrDeletedOnServer):
 			entries = append(entries, StateEntry{Entity: d.c.entity, Key: s.key})
+		case s.memory.entry.flags()&flagBare != 0:
+			entries = append(entries, s.memory.entry)
 		case s.memory.doubted && (o.Status == StatusFailed || o.Status == StatusNotSent):
 			entries = append(entries, s.memory.entry) // nothing was written: what it was holds
 		}

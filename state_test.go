@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -584,4 +585,89 @@ func TestDryRunClientsSendNothing(t *testing.T) {
 	_, err = c.Jobs.BulkSync(t.Context(), jobs(probeFrom*maxRecords))
 	require.NoError(t, err)
 	assert.Empty(t, srv.Requests())
+}
+
+// A record that was sent, and never arrived, is still new: what belongs to new
+// records only reaches the server in the end.
+func TestStateCompletesRecordsThatWereNewAfterAll(t *testing.T) {
+	for _, release := range []eryxontest.Release{eryxontest.Documented, eryxontest.V01, eryxontest.V08} {
+		t.Run(string(release), func(t *testing.T) {
+			srv := eryxontest.New(eryxontest.WithRelease(release))
+			st := newMemState()
+			cell := func(i int, sequence int, active bool) Cell {
+				id := fmt.Sprint("C", i)
+				return Cell{ExternalID: id, Name: id, Color: Some("#111111"), Sequence: Some(sequence), Active: Some(active)}
+			}
+			var old, fresh []Cell
+			for i := range 4 {
+				old = append(old, cell(i, 1, true))
+				fresh = append(fresh, cell(4+i, 1, false))
+			}
+			_, err := onServer(t, srv).Cells.BulkSync(t.Context(), old, WithState(st))
+			require.NoError(t, err)
+			srv.Chaos(1, 1, eryxontest.CloseBefore())
+			_, err = onServer(t, srv, once()).Cells.BulkSync(t.Context(), fresh, WithState(st))
+			require.Error(t, err)
+			srv.Chaos(0, 0)
+			for i := range old {
+				old[i].Sequence = Some(2)
+			}
+			_, err = onServer(t, srv).Cells.BulkSync(t.Context(), append(old, fresh...), WithState(st))
+			require.NoError(t, err)
+			for _, c := range fresh {
+				row, _ := srv.Row(eryxontest.Cells, "SAP", c.ExternalID)
+				assert.Equal(t, false, row["active"], c.ExternalID)
+			}
+		})
+	}
+}
+
+func TestStateCompletesNewRecordsInTheNextRun(t *testing.T) {
+	srv := eryxontest.New()
+	c := onServer(t, srv, once())
+	st := newMemState()
+	held := job("1")
+	held.Status = Some(WorkOnHold)
+	run := func(opts ...BulkOption) Status {
+		res, _ := c.Jobs.BulkSync(t.Context(), []Job{held}, append(opts, WithState(st))...)
+		return res.Outcomes[0].Status
+	}
+	srv.Script("/api-jobs/bulk-sync", eryxontest.CloseBefore())
+	assert.Equal(t, StatusUnknown, run())
+	assert.Equal(t, StatusUnknown, run(WithRequestBudget(1)), "its row is there, its status is not")
+	assert.Equal(t, StatusUpdated, run())
+	assert.Equal(t, "on_hold", srv.Rows(eryxontest.Jobs)[0]["status"])
+	assert.Equal(t, StatusUnchanged, run())
+}
+
+func TestSingleSyncsLeaveTheShopFloorsFields(t *testing.T) {
+	for _, release := range []eryxontest.Release{eryxontest.Documented, eryxontest.V01, eryxontest.V08} {
+		t.Run(string(release), func(t *testing.T) {
+			srv := eryxontest.New(eryxontest.WithRelease(release))
+			c := onServer(t, srv, once(), WithState(newMemState()))
+			cell := Cell{ExternalID: "C1", Name: "Cutting", Color: Some("#111111"), Sequence: Some(1), Active: Some(true)}
+			_, err := c.Cells.Sync(t.Context(), cell)
+			require.NoError(t, err)
+			off := cell
+			off.Active = Some(false)
+			_, err = onServer(t, srv).Cells.Sync(t.Context(), off)
+			require.NoError(t, err)
+			cell.Sequence = Some(2)
+			_, err = c.Cells.Sync(t.Context(), cell)
+			require.NoError(t, err)
+			row := srv.Rows(eryxontest.Cells)[0]
+			assert.EqualValues(t, 2, row["sequence"])
+			assert.Equal(t, false, row["active"])
+
+			held := job("1")
+			held.Status = Some(WorkOnHold)
+			srv.Script("/api-jobs/sync", eryxontest.CloseBefore())
+			_, err = c.Jobs.Sync(t.Context(), held)
+			require.Error(t, err)
+			res, err := c.Jobs.Sync(t.Context(), held)
+			require.NoError(t, err)
+			assert.Equal(t, StatusCreated, res.Status)
+			assert.Equal(t, "on_hold", srv.Rows(eryxontest.Jobs)[0]["status"])
+		})
+	}
 }

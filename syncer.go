@@ -135,6 +135,15 @@ func (s *syncer[R, P, Row]) syncRemembered(ctx context.Context, cfg *config, r P
 	}
 	list := d.c.live()
 	list[0].memory = &known
+	if d.lacksFloor(list[0]) {
+		fills, _, err := s.co.fills(ctx, cfg)
+		if err != nil {
+			return res, res.close(err)
+		}
+		if fills {
+			d.keepFloor(list) // what it can't keep is refused as a hazard
+		}
+	}
 	before, err := d.doubtful(list)
 	if err == nil && len(before) > 0 {
 		err = cfg.run.put(before)
@@ -144,6 +153,13 @@ func (s *syncer[R, P, Row]) syncRemembered(ctx context.Context, cfg *config, r P
 	}
 	record := list[0].record
 	_, err = s.send(ctx, cfg, P(&record), res)
+	if res.Status == StatusCreated && list[0].isBare() {
+		// It was new after all: what was left out goes now.
+		record = list[0].complete(res.ID)
+		if _, err = s.send(ctx, cfg, P(&record), res); err == nil {
+			res.Status = StatusCreated
+		}
+	}
 	d.done.outcomes = []Outcome{res.Outcome}
 	if err := cfg.run.put(d.acknowledge(list, true)); err != nil {
 		cfg.logger.Error("eryxon: sync state", slog.Any("error", err))
