@@ -78,6 +78,11 @@ func (d *delivery[R, P]) deliverOne(list []*sentRecord[R], ambiguous bool) {
 		d.settleUnsent(list, ambiguous)
 		return
 	}
+	if d.e.co.onlyAssumed() { // it may be one by now that overwrites
+		if list = d.withoutHazards(list, ambiguous); len(list) == 0 {
+			return
+		}
+	}
 	if d.e.co.countsOnly() {
 		d.deliverCounted(list, ambiguous)
 		return

@@ -106,6 +106,14 @@ func (d *dialect) saw(r Release) {
 	}
 }
 
+// onlyAssumed reports a server that is known from an earlier run alone.
+func (co *core) onlyAssumed() bool {
+	d := &co.shared.dialect
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.assumed && co.cfg.release == ReleaseUnknown
+}
+
 // sawBulk recognises the server by the shape of a bulk answer.
 func (d *dialect) sawBulk(a *bulkAnswer) {
 	if a.listed {
@@ -412,7 +420,7 @@ func (co *core) fills(ctx context.Context, cfg *config) (fills bool, asked *resu
 	switch {
 	case co.cfg.release == ReleaseV01:
 		return true, nil, nil
-	case co.countsOnly():
+	case co.countsOnly() && !co.onlyAssumed():
 		return false, nil, nil
 	}
 	d := &co.shared.dialect
@@ -439,6 +447,9 @@ func (co *core) fills(ctx context.Context, cfg *config) (fills bool, asked *resu
 	out := co.do(ctx, cfg, &cl)
 	switch {
 	case out.fate == fateAnswered && page.Cells != nil && page.Pagination == nil:
+		if co.onlyAssumed() {
+			d.saw(ReleaseV01)
+		}
 		d.learn(fillingYes)
 	case out.fate == fateAnswered, out.kind == ErrNotFound:
 		d.learn(fillingNo)

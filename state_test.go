@@ -671,3 +671,40 @@ func TestSingleSyncsLeaveTheShopFloorsFields(t *testing.T) {
 		})
 	}
 }
+
+// A server that keeps what updates leave out may have been replaced by one that
+// does not since the state was written.
+func TestStateOfAServerThatOverwritesByNow(t *testing.T) {
+	for _, n := range []int{1, 2, 3, 10} {
+		parts := make([]Part, n)
+		for i := range parts {
+			id := fmt.Sprint("P", i)
+			parts[i] = Part{ExternalID: id, PartNumber: id, JobExternalID: "J", Material: Some("Steel"), Quantity: Some(7)}
+		}
+		data := func() Dataset { return Dataset{Jobs: FromSlice([]Job{job("J")}), Parts: FromSlice(parts)} }
+		st := newMemState()
+		_, err := onServer(t, eryxontest.New(eryxontest.WithRelease(eryxontest.V08))).SyncAll(t.Context(), data(), WithState(st))
+		require.NoError(t, err)
+		before := st.of(t).Server
+		require.Equal(t, ReleaseV08, before.Release)
+
+		srv := eryxontest.New(eryxontest.WithRelease(eryxontest.V01)) // with the same rows
+		st = newMemState()
+		_, err = onServer(t, srv).SyncAll(t.Context(), data(), WithState(st))
+		require.NoError(t, err)
+		h := st.of(t)
+		h.Server = before
+		st.header, err = json.Marshal(h)
+		require.NoError(t, err)
+
+		for i := range parts {
+			parts[i].Material, parts[i].Quantity, parts[i].Notes = Opt[string]{}, Opt[int]{}, Some("new")
+		}
+		report, err := onServer(t, srv).SyncAll(t.Context(), data(), WithState(st))
+		require.ErrorIs(t, err, ErrValidation)
+		assert.Equal(t, Counts{Failed: n}, report.Parts.Counts)
+		for _, row := range srv.Rows(eryxontest.Parts) {
+			assert.Equal(t, "Steel", row["material"])
+		}
+	}
+}

@@ -339,7 +339,10 @@ func (d *dialect) assume(p profile) {
 	if age := time.Since(p.Seen); age < 0 || age > profileAge || d.release != ReleaseUnknown {
 		return
 	}
-	d.release, d.filling, d.seen, d.assumed = p.Release, p.Filling, p.Seen, true
+	d.release, d.seen, d.assumed = p.Release, p.Seen, true
+	if p.Filling == fillingYes { // that it does not, where it does now, would cost data
+		d.filling = p.Filling
+	}
 	d.noUnified, d.proven, d.absent, d.limits = p.NoUnified, p.Proven, p.Absent, p.Limits
 }
 
