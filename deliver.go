@@ -28,6 +28,8 @@ type delivery[R any, P recordPtr[R]] struct {
 	// searched the requests that looked for it.
 	refusedTogether, searched int
 	stale                     bool // ids that were remembered turned out to be old
+	// carried is what the state had of the records nested in others.
+	carried map[entityKey]StateEntry
 }
 
 func (e *engine[R, P]) work(c *chunk[R]) *finishedChunk {

@@ -212,13 +212,83 @@ func (d *delta[R, P]) look(r P, key Key) (m memory[R], send P, unchanged bool, e
 		return m, r, flags&flagInactive != 0, nil
 	}
 	unchanged = m.entry.Digest == sum && flags&flagExists != 0 && !d.cfg.full && !d.aged(&m.entry)
+	if unchanged {
+		if unchanged, err = d.carries(r, sum); err != nil {
+			return m, r, false, err
+		}
+	}
 	m.whole = flags&(flagExists|flagTried) == 0 || flags&(flagInactive|flagBare) != 0
 	if unchanged || m.whole || lean == r {
 		return m, r, unchanged, nil
 	}
 	given := *r
 	m.given = &given
-	return m, lean, false, nil
+	return m, lean, false, d.keepNew(lean, r)
+}
+
+// carries reports whether the records nested in one have not been sent in
+// another way since it was acknowledged.
+func (d *delta[R, P]) carries(r P, sum digest) (bool, error) {
+	for _, n := range r.nested(d.cfg.source) {
+		if entry, err := d.run.get(n.Entity, n.Key); err != nil || entry.Digest != sum {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// keepNew gives a copy of a record back what was left out of those nested in it
+// that are new.
+func (d *delta[R, P]) keepNew(lean, r P) error {
+	switch r := any(r).(type) {
+	case *Job:
+		to, _ := any(lean).(*Job)
+		return d.keepNewParts(to, r, cmpOr(r.ExternalSource, d.cfg.source))
+	case *Part:
+		to, _ := any(lean).(*Part)
+		return d.keepNewOperations(to, r, cmpOr(r.ExternalSource, d.cfg.source))
+	}
+	return nil
+}
+
+func (d *delta[R, P]) keepNewParts(lean, r *Job, source string) error {
+	lean.Parts = slices.Clone(lean.Parts)
+	for i := range lean.Parts {
+		p := &r.Parts[i]
+		key := p.recordKey(source)
+		if err := d.keepNewOperations(&lean.Parts[i], p, key.Source); err != nil {
+			return err
+		}
+		isNew, err := d.isNew(EntityParts, key)
+		if err != nil {
+			return err
+		}
+		if isNew {
+			ops := lean.Parts[i].Operations
+			lean.Parts[i] = *p
+			lean.Parts[i].Operations = ops
+		}
+	}
+	return nil
+}
+
+func (d *delta[R, P]) keepNewOperations(lean, r *Part, source string) error {
+	lean.Operations = slices.Clone(lean.Operations)
+	for i := range lean.Operations {
+		isNew, err := d.isNew(EntityOperations, r.Operations[i].recordKey(source))
+		if err != nil {
+			return err
+		}
+		if isNew {
+			lean.Operations[i] = r.Operations[i]
+		}
+	}
+	return nil
+}
+
+func (d *delta[R, P]) isNew(e Entity, k Key) (bool, error) {
+	entry, err := d.run.get(e, k)
+	return entry.flags()&(flagExists|flagTried) == 0, err
 }
 
 // aged reports an entry that is too old to be believed. One from the future was

@@ -98,13 +98,19 @@ func (d *delivery[R, P]) doubtful(list []*sentRecord[R]) ([]StateEntry, error) {
 		s.memory.doubted = true
 		entries = append(entries, entry)
 	}
+	d.carried = make(map[entityKey]StateEntry, len(d.c.nested))
 	for k := range d.c.nested {
 		entry, err := d.e.delta.run.get(k.entity, k.key)
 		if err != nil {
 			return nil, err
 		}
-		if entry.Digest != (digest{}) {
-			entry.Digest = digest{}
+		doubted := entry.Digest != (digest{})
+		entry.Digest = digest{}
+		d.carried[k] = entry
+		if entry.flags()&(flagExists|flagTried) == 0 {
+			entry.Detail, doubted = entry.withFlags(flagTried), true
+		}
+		if doubted {
 			entries = append(entries, entry)
 		}
 	}
@@ -186,10 +192,17 @@ func (d *delivery[R, P]) acknowledge(list []*sentRecord[R], sent bool) []StateEn
 		if o.Record != nil {
 			o.Record = s.given()
 		}
+		var own digest // of the carrier
+		if sent && o.Status.Success() {
+			entry := of.acknowledged(s, o, now)
+			own = entry.Digest
+			entries = append(entries, entry)
+		}
+		for k := range o.Nested {
+			entries = d.acknowledgeNested(entries, &o.Nested[k], own, o.Status == StatusFailed, now)
+		}
 		switch {
-		case !sent:
-		case o.Status.Success():
-			entries = append(entries, of.acknowledged(s, o, now))
+		case !sent, o.Status.Success():
 		case errors.Is(o.Err, ErrDeletedOnServer):
 			entries = append(entries, StateEntry{Entity: d.c.entity, Key: s.key})
 		case s.memory.entry.flags()&flagBare != 0:
@@ -199,6 +212,22 @@ func (d *delivery[R, P]) acknowledge(list []*sentRecord[R], sent bool) []StateEn
 		}
 	}
 	return entries
+}
+
+// acknowledgeNested appends the entry of a record that was nested in another. It
+// has the digest of its carrier: whichever of them is sent next without the
+// other, the two differ from then on, and the carrier is not unchanged. A carrier that
+// was refused has brought nothing in.
+func (d *delivery[R, P]) acknowledgeNested(entries []StateEntry, o *Outcome, carrier digest, refused bool, now time.Time) []StateEntry {
+	entry, ok := d.carried[entityKey{o.Entity, o.Key}]
+	switch {
+	case !ok || d.e.cfg.deactivate || o.Status == StatusUnknown && !refused:
+		return entries
+	case o.Status.Success():
+		entry.ID, entry.Time, entry.Digest = cmpOr(o.ID, entry.ID), now, carrier
+		entry.Detail = []byte{detailVersion, byte(flagExists)}
+	}
+	return append(entries, entry)
 }
 
 // acknowledged is the entry of a record that the server is known to hold. What

@@ -708,3 +708,54 @@ func TestStateOfAServerThatOverwritesByNow(t *testing.T) {
 		}
 	}
 }
+
+// A record that is sent inside another, and on its own, is never taken for what
+// it was the other way.
+func TestStateOfNestedRecordsThatAreSentOnTheirOwnToo(t *testing.T) {
+	srv := eryxontest.New(eryxontest.WithRelease(eryxontest.V08))
+	c := onServer(t, srv)
+	st := newMemState()
+	order := job("J")
+	order.Parts = []Part{{ExternalID: "P", PartNumber: "P", Material: Some("Steel"), Quantity: Some(1)}}
+	run := func() Counts {
+		t.Helper()
+		res, err := c.Jobs.BulkSync(t.Context(), []Job{order}, WithState(st))
+		require.NoError(t, err)
+		return res.Counts
+	}
+	assert.Equal(t, Counts{Created: 1}, run())
+	assert.Equal(t, Counts{Unchanged: 1}, run())
+	alone := order.Parts[0]
+	alone.JobExternalID, alone.Material = "J", Some("Brass")
+	_, err := c.Parts.BulkSync(t.Context(), []Part{alone}, WithState(st))
+	require.NoError(t, err)
+	assert.Equal(t, Counts{Updated: 1}, run())
+	assert.Equal(t, "Steel", srv.Rows(eryxontest.Parts)[0]["material"])
+	assert.Equal(t, Counts{Unchanged: 1}, run())
+	res, err := c.Parts.BulkSync(t.Context(), []Part{alone}, WithState(st))
+	require.NoError(t, err)
+	assert.Equal(t, Counts{Updated: 1}, res.Counts)
+}
+
+func TestStateSendsNewNestedRecordsWhole(t *testing.T) {
+	for _, release := range []eryxontest.Release{eryxontest.Documented, eryxontest.V08} {
+		t.Run(string(release), func(t *testing.T) {
+			srv := eryxontest.New(eryxontest.WithRelease(release))
+			c := onServer(t, srv)
+			st := newMemState()
+			sync := func(j Job) {
+				t.Helper()
+				_, err := c.Jobs.BulkSync(t.Context(), []Job{j}, WithState(st))
+				require.NoError(t, err)
+			}
+			sync(job("J"))
+			order := job("J")
+			order.Parts = []Part{{ExternalID: "P", PartNumber: "P", Material: Some("Steel"), Quantity: Some(1), Status: Some(WorkOnHold)}}
+			sync(order)
+			assert.Equal(t, "on_hold", srv.Rows(eryxontest.Parts)[0]["status"])
+			order.Notes, order.Parts[0].Status = Some("new"), Some(WorkNotStarted)
+			sync(order)
+			assert.Equal(t, "on_hold", srv.Rows(eryxontest.Parts)[0]["status"], "it is the shop floor's now")
+		})
+	}
+}
