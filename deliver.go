@@ -132,7 +132,7 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 	}
 	var safe, doubtful []*sentRecord[R]
 	if err == nil {
-		safe, list = d.keepFloor(list)
+		safe, list = d.keepFloor(list, ambiguous)
 	}
 	for _, s := range list {
 		switch {

@@ -288,6 +288,21 @@ func (e *StateEntry) fields() fieldDigests {
 	return fields
 }
 
+// field returns the digest of a field that was acknowledged, and whether the
+// record gave it.
+func (e *StateEntry) field(name string) (uint32, bool) {
+	if len(e.Detail) < detailHead || e.Detail[0] != detailVersion {
+		return 0, false
+	}
+	wanted := nameDigest(name)
+	for b := e.Detail[detailHead:]; len(b) >= fieldSize; b = b[fieldSize:] {
+		if binary.BigEndian.Uint16(b) == wanted {
+			return binary.BigEndian.Uint32(b[2:]), true
+		}
+	}
+	return 0, false
+}
+
 // appendDetail appends the detail of a record in its canonical form.
 func appendDetail(b []byte, flags entryFlags, e Entity, canonical []byte) []byte {
 	b = append(b, detailVersion, byte(flags))

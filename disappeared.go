@@ -38,6 +38,7 @@ type Disappeared struct {
 	Records []DisappearedRecord `json:"records"` // children before parents, then by external id
 
 	dry         bool
+	runs        int // of the state, when this was found
 	known, read map[Entity]int // in the state, in the dataset
 }
 
@@ -81,7 +82,7 @@ func (p *presence) cutShort(e Entity) {
 
 // disappeared finds what the state has and the dataset lacks.
 func (r *syncRun) disappeared(data *Dataset) (*Disappeared, error) {
-	found := &Disappeared{Source: r.cfg.complete, dry: r.cfg.dryRun, known: make(map[Entity]int), read: make(map[Entity]int)}
+	found := &Disappeared{Source: r.cfg.complete, dry: r.cfg.dryRun, runs: r.cfg.run.runs(), known: make(map[Entity]int), read: make(map[Entity]int)}
 	given := map[Entity]bool{
 		EntityCells: data.Cells.given, EntityResources: data.Resources.given, EntityJobs: data.Jobs.given,
 		EntityParts: data.Parts.given, EntityOperations: data.Operations.given,
@@ -138,7 +139,8 @@ const defaultMaxShare = 0.1
 // Deactivate takes what has disappeared out of use, children before parents.
 // It wants the Disappeared of a dry run (see [WithDryRun]), so that somebody, or
 // a program, has looked at it before, and the same state among the options.
-// What was acknowledged since is left alone. It fails with
+// Where another run has used the state since, it wants another dry run: what
+// had disappeared may be back. It fails with
 // [ErrTooManyDisappeared], and does nothing, where more has disappeared than the
 // Deactivation allows. A record that appears in a later export is sent whole,
 // its status and active included.
@@ -152,6 +154,10 @@ func (c *Client) Deactivate(ctx context.Context, gone *Disappeared, how Deactiva
 	}
 	cfg.deactivate = true // what the shop floor owns is what this is about
 	return c.account(ctx, &cfg, func(ctx context.Context, co *core, run *syncRun) {
+		if cfg.run.runs() != gone.runs {
+			run.ended(errors.New("eryxon: Deactivate: another run has used the state since the dry run, so what had disappeared may be back: nothing was done; make the dry run again"))
+			return
+		}
 		for _, e := range childrenFirst {
 			run.deactivate(ctx, co, e, gone, &how)
 		}

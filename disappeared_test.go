@@ -193,3 +193,20 @@ func TestRecordsOfAnotherSourceDoNotLoosenTheBrake(t *testing.T) {
 	_, err = c.Deactivate(t.Context(), report.Disappeared, Deactivation{MaxShare: 1}, WithState(st))
 	require.ErrorIs(t, err, ErrTooManyDisappeared, "the export held nothing of SAP")
 }
+
+func TestDeactivateWantsAFreshDryRun(t *testing.T) {
+	srv := eryxontest.New()
+	c := onServer(t, srv, WithSource("SAP"))
+	st := newMemState()
+	_, err := c.SyncAll(t.Context(), shop(12), WithState(st))
+	require.NoError(t, err)
+	report, err := c.SyncAll(t.Context(), shop(11), WithState(st), WithCompleteExport("SAP", nil), WithDryRun(nil))
+	require.NoError(t, err)
+	_, err = c.SyncAll(t.Context(), shop(12), WithState(st)) // all of it is back
+	require.NoError(t, err)
+	done, err := c.Deactivate(t.Context(), report.Disappeared, Deactivation{}, WithState(st))
+	require.ErrorContains(t, err, "another run has used the state")
+	assert.Zero(t, done.Total().Read)
+	row, _ := srv.Row(eryxontest.Cells, "SAP", "C11")
+	assert.Equal(t, true, row["active"])
+}

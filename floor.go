@@ -4,7 +4,7 @@ package eryxon
 // these fields as the server has them now: a server that fills what an update
 // leaves out would overwrite them. It returns the records that are safe to send
 // then.
-func (d *delivery[R, P]) keepFloor(list []*sentRecord[R]) (safe, others []*sentRecord[R]) {
+func (d *delivery[R, P]) keepFloor(list []*sentRecord[R], ambiguous bool) (safe, others []*sentRecord[R]) {
 	var wanted []*sentRecord[R]
 	for _, s := range list {
 		if d.lacksFloor(s) {
@@ -21,6 +21,10 @@ func (d *delivery[R, P]) keepFloor(list []*sentRecord[R]) (safe, others []*sentR
 		row, there := rows[s]
 		switch {
 		case err != nil:
+			d.settleUndelivered(s, err, ambiguous)
+			continue
+		case !there && s.memory.entry.ID == "" && s.memory.entry.flags()&flagExists != 0:
+			// It is there under another name: nothing tells what it holds.
 		case !there: // and nothing to overwrite
 			s.record, s.vetted = *s.memory.given, true
 		default:

@@ -211,6 +211,47 @@ func (d *delivery[R, P]) acknowledge(list []*sentRecord[R], sent bool) []StateEn
 			entries = append(entries, s.memory.entry) // nothing was written: what it was holds
 		}
 	}
+	if d.c.entity == EntityCells {
+		entries = d.doubtOperations(entries, list)
+	}
+	return entries
+}
+
+// doubtOperations appends the entries of operations that say the name of a cell
+// that was made or renamed, in doubt: the name means another row now than when
+// they were acknowledged.
+func (d *delivery[R, P]) doubtOperations(entries []StateEntry, list []*sentRecord[R]) []StateEntry {
+	acked := make(map[Key]bool, len(entries))
+	for i := range entries {
+		acked[entries[i].Key] = entries[i].Digest != digest{}
+	}
+	moved := make(map[uint32]bool)
+	for _, s := range list {
+		was, had := s.memory.entry.field("name")
+		is := fieldDigest(EntityCells, "name", appendString(nil, naturalName(P(&s.record))))
+		if !acked[s.key] || had && was == is {
+			continue
+		}
+		moved[is] = true
+		if had {
+			moved[was] = true
+		}
+	}
+	if len(moved) == 0 {
+		return entries
+	}
+	for op, err := range d.e.delta.run.st.Entries(EntityOperations) {
+		if err != nil {
+			if d.done.end == nil {
+				d.done.end = err
+			}
+			return entries
+		}
+		if cell, ok := op.field("cell_name"); ok && moved[cell] && op.Digest != (digest{}) {
+			op.Digest = digest{}
+			entries = append(entries, op)
+		}
+	}
 	return entries
 }
 

@@ -759,3 +759,38 @@ func TestStateSendsNewNestedRecordsWhole(t *testing.T) {
 		})
 	}
 }
+
+// An operation names its cell: where the name moves to another cell, the
+// operation does too.
+func TestStateOfOperationsWhoseCellWasRenamed(t *testing.T) {
+	for _, release := range []eryxontest.Release{eryxontest.Documented, eryxontest.V01, eryxontest.V08} {
+		t.Run(string(release), func(t *testing.T) {
+			srv := eryxontest.New(eryxontest.WithRelease(release))
+			c := onServer(t, srv, WithSource("SAP"))
+			st := newMemState()
+			cell := func(id, name string, at int) Cell {
+				return Cell{ExternalID: id, Name: name, Color: Some("#111111"), Sequence: Some(at), Active: Some(true)}
+			}
+			sync := func(cells ...Cell) *Report {
+				t.Helper()
+				report, err := c.SyncAll(t.Context(), Dataset{
+					Cells: FromSlice(cells), Jobs: FromSlice([]Job{{ExternalID: "J", JobNumber: "J"}}),
+					Parts: FromSlice([]Part{{ExternalID: "P", PartNumber: "P", JobExternalID: "J", Material: Some("Steel"), Quantity: Some(1)}}),
+					Operations: FromSlice([]Operation{
+						{ExternalID: "O1", OperationName: "Cut", PartExternalID: "P", CellName: "Cutting", Sequence: Some(1), EstimatedTimeMinutes: Some(1.0)},
+						{ExternalID: "O2", OperationName: "Bend", PartExternalID: "P", CellName: "Bending", Sequence: Some(2), EstimatedTimeMinutes: Some(1.0)},
+					}),
+				}, WithState(st), WithConcurrency(1))
+				require.NoError(t, err)
+				return report
+			}
+			sync(cell("C1", "Cutting", 1), cell("C3", "Bending", 3))
+			sync(cell("C1", "Sawing", 1), cell("C3", "Bending", 3), cell("C2", "Cutting", 2))
+			op, _ := srv.Row(eryxontest.Operations, "SAP", "O1")
+			c2, _ := srv.Row(eryxontest.Cells, "SAP", "C2")
+			assert.Equal(t, c2["id"], op["cell_id"])
+			report := sync(cell("C1", "Sawing", 1), cell("C3", "Bending, large", 3), cell("C4", "Bending", 4), cell("C2", "Cutting", 2))
+			assert.Equal(t, 1, report.Operations.Counts.Unchanged, "the other's name has not moved")
+		})
+	}
+}

@@ -22,6 +22,7 @@ type stateHeader struct {
 	Salt     []byte    `json:"salt"`
 	KeyCheck string    `json:"key_check"`
 	LastRun  time.Time `json:"last_run"`
+	Runs     int       `json:"runs"` // that have used it, dry ones not counted
 	Server   profile   `json:"server"`
 	Quota    spending  `json:"quota"`
 }
@@ -105,6 +106,9 @@ func (co *core) endState(run *stateRun, whole, dry bool) error {
 	if !dry {
 		run.mu.Lock()
 		run.header.LastRun = time.Now().UTC().Truncate(time.Second)
+		if whole {
+			run.header.Runs++
+		}
 		run.mu.Unlock()
 		err = run.put(nil)
 	}
@@ -248,6 +252,13 @@ func (r *stateRun) get(e Entity, k Key) (StateEntry, error) {
 		return StateEntry{Entity: e, Key: k}, err
 	}
 	return entry, nil
+}
+
+// runs is how many runs have used the state before this one.
+func (r *stateRun) runs() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.header.Runs
 }
 
 // id returns the UUID of a row that the state knows, "" without a state.

@@ -141,7 +141,12 @@ func (s *syncer[R, P, Row]) syncRemembered(ctx context.Context, cfg *config, r P
 			return res, res.close(err)
 		}
 		if fills {
-			d.keepFloor(list) // what it can't keep is refused as a hazard
+			d.keepFloor(list, false) // what it can't keep is refused as a hazard
+		}
+		if len(d.done.outcomes) > 0 { // the server could not be asked
+			res.Outcome = d.done.outcomes[0]
+			res.Record = nil
+			return res, res.Err
 		}
 	}
 	before, err := d.doubtful(list)
