@@ -108,6 +108,31 @@ func (s *syncer[R, P, Row]) list(ctx context.Context, filters any, pageSize int,
 			fail(err)
 			return
 		}
+		for l, err := range s.rows(ctx, &cfg, values, pageSize) {
+			if err != nil {
+				fail(err)
+				return
+			}
+			if !yield(*l.row, nil) {
+				return
+			}
+		}
+	}
+}
+
+// listed is a row of a list, also as the server wrote it.
+type listed[Row any] struct {
+	rowIdentity
+	row    *Row
+	raw    json.RawMessage
+	offset int // of the page that showed it
+}
+
+// rows reads all pages of a list, each row once. It puts the paging into the
+// query's values. An error is the last that it yields.
+func (s *syncer[R, P, Row]) rows(ctx context.Context, cfg *config, values url.Values, pageSize int) iter.Seq2[listed[Row], error] {
+	return func(yield func(listed[Row], error) bool) {
+		fail := func(err error) { yield(listed[Row]{}, err) }
 		if pageSize == 0 {
 			pageSize = maxRecords
 		}
@@ -116,7 +141,7 @@ func (s *syncer[R, P, Row]) list(ctx context.Context, filters any, pageSize int,
 		for {
 			values.Set("limit", strconv.Itoa(limit))
 			values.Set("offset", strconv.Itoa(offset))
-			p, err := s.page(ctx, &cfg, s.listPath()+"?"+values.Encode(), offset)
+			p, err := s.page(ctx, cfg, s.listPath()+"?"+values.Encode(), offset)
 			if err != nil {
 				fail(err)
 				return
@@ -140,7 +165,7 @@ func (s *syncer[R, P, Row]) list(ctx context.Context, filters any, pageSize int,
 				}
 				seen[id] = struct{}{}
 				fresh++
-				if !yield(*row, nil) {
+				if !yield(listed[Row]{identity, row, raw, offset}, nil) {
 					return
 				}
 			}
