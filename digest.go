@@ -303,9 +303,10 @@ func (e *StateEntry) field(name string) (uint32, bool) {
 	return 0, false
 }
 
-// appendDetail appends the detail of a record in its canonical form.
-func appendDetail(b []byte, flags entryFlags, e Entity, canonical []byte) []byte {
-	b = append(b, detailVersion, byte(flags))
+// appendDetail appends the detail of a record that exists, in its canonical
+// form.
+func appendDetail(b []byte, e Entity, canonical []byte) []byte {
+	b = append(b, detailVersion, byte(flagExists))
 	members(canonical, func(name string, value []byte) {
 		if name == "external_id" || name == "external_source" {
 			return

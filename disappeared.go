@@ -38,7 +38,7 @@ type Disappeared struct {
 	Records []DisappearedRecord `json:"records"` // children before parents, then by external id
 
 	dry         bool
-	runs        int // of the state, when this was found
+	runs        int            // of the state, when this was found
 	known, read map[Entity]int // in the state, in the dataset
 }
 

@@ -285,7 +285,7 @@ func (d *delta[R, P]) acknowledged(s *sentRecord[R], o *Outcome, now time.Time) 
 		entry.Digest, entry.Detail = digest{}, entry.withFlags(flagExists)
 		return entry
 	}
-	entry.Detail = appendDetail(nil, flagExists, d.entity, d.buf[1:])
+	entry.Detail = appendDetail(nil, d.entity, d.buf[1:])
 	return entry
 }
 

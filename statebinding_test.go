@@ -6,9 +6,10 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/eryxon/eryxon-go/eryxontest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/eryxon/eryxon-go/eryxontest"
 )
 
 func TestStateOfAnotherTenant(t *testing.T) {
