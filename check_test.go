@@ -604,7 +604,7 @@ func acked(t *testing.T, r Resource, id string) StateEntry {
 	sum, canonical, err := digestOf[Resource, *Resource](&r, "SAP", nil)
 	require.NoError(t, err)
 	return StateEntry{Entity: EntityResources, Key: Key{"SAP", r.ExternalID}, ID: id, Time: time.Now(), Digest: sum,
-		Detail: appendDetail([]byte{}, flagExists, EntityResources, canonical[1:])}
+		Detail: appendDetail([]byte{}, EntityResources, canonical[1:])}
 }
 
 // Where the database lacks the column that the question about keys uses, it says
@@ -824,7 +824,7 @@ func TestCheckInBatches(t *testing.T) {
 		sum, canonical, err := digestOf[Job, *Job](&j, "", nil)
 		require.NoError(t, err)
 		key := Key{j.ExternalSource, j.ExternalID}
-		entry := StateEntry{Entity: EntityJobs, Key: key, Digest: sum, Detail: appendDetail([]byte{}, flagExists, EntityJobs, canonical[1:])}
+		entry := StateEntry{Entity: EntityJobs, Key: key, Digest: sum, Detail: appendDetail([]byte{}, EntityJobs, canonical[1:])}
 		if i%100 > 0 { // the others are lost
 			id := srv.Seed(eryxontest.Jobs, eryxontest.Row{"external_source": j.ExternalSource, "external_id": j.ExternalID, "job_number": j.JobNumber})
 			if i%100 > 1 { // the others' ids were not told
@@ -1077,7 +1077,7 @@ func TestCheckPassesOverNestedRecords(t *testing.T) {
 	canonical, err := appendCanonical[Job, *Job](&j, "SAP", nil)
 	require.NoError(t, err)
 	entry.Digest = digest{1} // as if it were known what became of the part
-	entry.Detail = appendDetail([]byte{}, flagExists, EntityJobs, canonical)
+	entry.Detail = appendDetail([]byte{}, EntityJobs, canonical)
 	st.entries[entityKey{EntityJobs, Key{"SAP", "1"}}] = entry
 	report, err := c.Check(t.Context(), CheckOptions{})
 	require.NoError(t, err)
