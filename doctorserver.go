@@ -8,33 +8,6 @@ import (
 	"time"
 )
 
-// release tells what the server is.
-func (x *examination) release(cells *page) {
-	known := x.co.release()
-	if cells != nil {
-		x.cells = x.co.shared.dialect.sawCells(cells)
-	}
-	name := "recognised as " + string(known) + " by an earlier answer"
-	if x.cfg.release != ReleaseUnknown {
-		name = string(known) + ", as WithRelease says"
-	}
-	switch {
-	case known == ReleaseV08 && x.cells == cellsUnpaged:
-		x.add(warning(checkRelease, fmt.Sprintf("%s, and yet it lists cells as %s does", name, ReleaseV01),
-			"leave WithRelease away, or make a new client where the server was changed: its answers then tell", nil))
-	case known != ReleaseUnknown:
-		x.add(fine(checkRelease, name))
-	case cells == nil:
-		x.add(unchecked(checkRelease, "there is no usable answer to tell it by"))
-	case x.cells == cellsUnpaged:
-		x.add(fine(checkRelease, fmt.Sprintf("lists as %s does; the first sync tells for certain", ReleaseV01)))
-	case x.cells == cellsPaged:
-		x.add(fine(checkRelease, fmt.Sprintf("lists as %s does; the first sync tells for certain", ReleaseV08)))
-	default:
-		x.add(unchecked(checkRelease, "reads don't tell it; the first sync will"))
-	}
-}
-
 // columns tells whether the database lacks columns that the server writes.
 func (x *examination) columns(ctx context.Context, cells *page) {
 	if cells == nil {
@@ -47,7 +20,7 @@ func (x *examination) columns(ctx context.Context, cells *page) {
 	}
 	seen := columnSight{}
 	seen.recall(&x.co.shared.dialect)
-	later := x.co.release() == ReleaseV08 || x.co.release() == ReleaseUnknown && x.cells == cellsPaged
+	later := x.co.hashesAll(x.cells)
 	if limit := x.limit(time.Now()); limit.Known && limit.Remaining-x.cfg.reserve < quotaWarning {
 		f, told := seen.finding(later)
 		if !told {

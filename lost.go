@@ -1,0 +1,199 @@
+package eryxon
+
+import (
+	"errors"
+	"slices"
+	"strings"
+)
+
+// maxSingleCells is up to how many cells of a chunk are synced one by one.
+const maxSingleCells = 100
+
+// tellLost settles new records of which some did not arrive, for an entity whose
+// rows the unified endpoint can tell.
+func (d *delivery[R, P]) tellLost(list []*sentRecord[R], out *result, status Status) {
+	if status == StatusCreated || status == StatusUpdated {
+		status = StatusSynced
+	}
+	keys := make([]Key, len(list))
+	for i, s := range list {
+		keys[i] = s.key
+	}
+	found, asked, err := d.e.co.diffKeys(d.e.flight.goOn, d.e.cfg, d.c.entity, keys)
+	if asked != nil {
+		d.count(asked, 0)
+	}
+	var lost, open []*sentRecord[R]
+	for _, s := range list {
+		switch r := found[s.key]; {
+		case r.exists():
+			d.arrive(s, out, status, r.id)
+		case err == nil && r.status == DiffCreate:
+			lost = append(lost, s)
+		default:
+			open = append(open, s)
+		}
+	}
+	d.doubt(open, out, err)
+	few := min(len(lost), fewRecords)
+	first := len(d.done.outcomes)
+	d.deliverSingly(lost[:few], true)
+	if refused := sharedRefusal(d.done.outcomes[first:]); refused != nil {
+		d.shareRefusal(lost[few:], refused)
+	} else {
+		d.doubt(lost[few:], out, errors.New("single syncs of some showed no reason that all share"))
+	}
+}
+
+// sharedRefusal returns the first of refusals that the same content meets
+// every time; nil if any outcome is not one.
+func sharedRefusal(outcomes []Outcome) *RecordError {
+	var first *RecordError
+	for i := range outcomes {
+		e, ok := outcomes[i].Err.(*RecordError) //nolint:errorlint // Err is a RecordError itself by its definition
+		if !ok || outcomes[i].Status != StatusFailed || !refusesContent(e) {
+			return nil
+		}
+		if first == nil {
+			first = e
+		}
+	}
+	return first
+}
+
+// shareRefusal settles records that are known not to be there, as others of
+// their kind.
+func (d *delivery[R, P]) shareRefusal(list []*sentRecord[R], refused *RecordError) {
+	for _, s := range list {
+		o := d.outcome(s, &result{requestID: refused.RequestID}, StatusFailed)
+		o.Record = s.record
+		_ = o.close(&lostLike{refused}) // the outcome keeps it
+		d.done.outcomes = append(d.done.outcomes, o)
+	}
+}
+
+// settleListed settles what a counting answer names as failed and returns the
+// others.
+func (d *delivery[R, P]) settleListed(list []*sentRecord[R], out *result, answer *bulkAnswer) []*sentRecord[R] {
+	found := reconcile(list, answer, out.ambiguous)
+	rest := list[:0:0]
+	for i, s := range list {
+		if f := &found[i]; f.status == StatusFailed {
+			d.fail(s, out, f.status, recordError(f, false, d.e.co.redact))
+		} else {
+			rest = append(rest, s)
+		}
+	}
+	return rest
+}
+
+// doubt settles records that were sent and can't be checked.
+func (d *delivery[R, P]) doubt(list []*sentRecord[R], out *result, cause error) {
+	text := "the answer gives counts only, and the check of them brought no answer that tells"
+	if cause != nil {
+		text += ": " + cause.Error()
+	}
+	for _, s := range list {
+		o := d.outcome(s, out, StatusUnknown)
+		o.Record = s.record
+		o.fail(&RecordError{Message: text, kind: ErrBadAnswer})
+		d.done.outcomes = append(d.done.outcomes, o)
+	}
+}
+
+// findLost settles records of which the given number did not arrive, by asking
+// again for halves, of the largest group first, so that what it can't search it
+// has at least made small. Single syncs of a few lost ones give the reason, which
+// the others of their group share.
+func (d *delivery[R, P]) findLost(list []*sentRecord[R], out *result, lost int, status Status) {
+	type group struct {
+		list []*sentRecord[R]
+		out  *result
+		lost int
+	}
+	open := []group{{list, out, lost}}
+	for len(open) > 0 {
+		at := 0
+		for i := range open {
+			if len(open[i].list) > len(open[at].list) {
+				at = i
+			}
+		}
+		g := open[at]
+		open = slices.Delete(open, at, at+1)
+		switch {
+		case len(g.list) == 0:
+		case d.done.end != nil:
+			d.doubt(g.list, g.out, d.done.end)
+		case g.lost == 0:
+			for _, s := range g.list {
+				d.arrive(s, g.out, status, "")
+			}
+		case g.lost == len(g.list):
+			d.settleLost(g.list)
+		case d.left == 0:
+			d.doubt(g.list, g.out, errors.New("too many records were lost to look for each"))
+		default:
+			d.left--
+			half := len(g.list) / 2
+			again, answer := d.send(g.list[:half], false)
+			if again.fate != fateAnswered || !answer.counted() || answer.created > min(half, g.lost) || answer.created+answer.updated != half {
+				d.doubt(g.list, g.out, again.err)
+				continue
+			}
+			open = append(open, group{g.list[:half], again, answer.created}, group{g.list[half:], g.out, g.lost - answer.created})
+		}
+	}
+}
+
+// settleLost settles records that the server claimed and did not store.
+func (d *delivery[R, P]) settleLost(list []*sentRecord[R]) {
+	few := min(len(list), singleRecords+1)
+	first := len(d.done.outcomes)
+	stale := d.stale
+	d.deliverSingly(list[:few], true)
+	rest := list[few:]
+	if len(rest) == 0 {
+		return
+	}
+	if d.stale && !stale {
+		// What they were linked to is another row now, as it was for these.
+		d.deliverTwice(d.translateAll(rest, true), true)
+		return
+	}
+	refused := sharedRefusal(d.done.outcomes[first:])
+	if refused == nil {
+		few := min(len(rest), fewRecords)
+		d.deliverSingly(rest[:few], true)
+		d.doubt(rest[few:], &result{}, errors.New("single syncs of some showed no reason that all share"))
+		return
+	}
+	// The last bulk may have written what the one before it lost: only what is
+	// counted as new once more is known not to be there.
+	again, answer := d.send(rest, true)
+	if again.fate != fateAnswered || !answer.counted() || answer.created != len(rest) {
+		d.doubt(rest, again, again.err)
+		return
+	}
+	d.shareRefusal(rest, refused)
+}
+
+// lostLike is why a record is not there that the server claimed to have stored.
+type lostLike struct{ other *RecordError }
+
+func (e *lostLike) Error() string {
+	return "the server claimed to store it and did not, as with others of the same request, of which one was refused by itself: " +
+		strings.TrimPrefix(e.other.Error(), "eryxon: ")
+}
+
+func (e *lostLike) Unwrap() error { return e.other }
+
+// refusesContent reports an error that the same content meets every time.
+func refusesContent(err error) bool {
+	for _, kind := range contentKinds {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,166 @@
+package eryxon
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+)
+
+// errReference is a reference that leads nowhere, or to two places.
+type errReference struct {
+	kind error
+	text string
+}
+
+func (e *errReference) Error() string { return "eryxon: " + e.text }
+func (e *errReference) Unwrap() error { return e.kind }
+
+// resolve makes sure that the ids of rows are known, as far as the server can
+// tell, and returns those that are.
+func (co *core) resolve(ctx context.Context, cfg *config, e Entity, keys []Key) (map[Key]string, *result, error) {
+	ids := make(map[Key]string, len(keys))
+	var ask []Key
+	for _, k := range keys {
+		if id := cmpOr(co.shared.dialect.id(e, k), cfg.run.id(e, k)); id != "" {
+			ids[k] = id
+		} else {
+			ask = append(ask, k)
+		}
+	}
+	if len(ask) == 0 {
+		return ids, nil, nil
+	}
+	found, out, err := co.diffKeys(ctx, cfg, e, ask)
+	for k, r := range found {
+		if r.exists() && r.id != "" {
+			ids[k] = r.id
+			co.shared.dialect.remember(e, k, r.id)
+		}
+	}
+	return ids, out, err
+}
+
+// cellList is the cells of the server by name, as a run has seen them, and the
+// ids of parts and cells that are known to be rows. It is not kept beyond the
+// run: cells are renamed on the shop floor too.
+type cellList struct {
+	mu     sync.Mutex
+	byName map[string][]string // ids; nil while not asked, empty where there is none
+	rows   map[rowID]bool
+}
+
+// rowID is a row by its id.
+type rowID struct {
+	entity Entity
+	id     string
+}
+
+func (l *cellList) sawRow(e Entity, id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.rows == nil || len(l.rows) >= knownIDs {
+		l.rows = make(map[rowID]bool)
+	}
+	l.rows[rowID{e, id}] = true
+}
+
+func (l *cellList) isRow(e Entity, id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.rows[rowID{e, id}]
+}
+
+// forget makes the next look-up ask again: the run has changed cells.
+func (l *cellList) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.byName = nil
+}
+
+// has returns the list if it tells of all the names.
+func (l *cellList) has(names []string) map[string][]string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, name := range names {
+		if _, asked := l.byName[name]; !asked {
+			return nil
+		}
+	}
+	return l.byName
+}
+
+// cellsByName lists the cells, once a run and again for a name that was not
+// asked for before.
+func (co *core) cellsByName(ctx context.Context, cfg *config, list *cellList, names []string) (map[string][]string, error) {
+	select {
+	case co.shared.dialect.asking <- struct{}{}:
+		defer func() { <-co.shared.dialect.asking }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if known := list.has(names); known != nil {
+		return known, nil
+	}
+	known := make(map[string][]string)
+	for row, err := range newClient(co).Cells.List(ctx, CellListOptions{}, withConfig(cfg)) {
+		if err != nil {
+			return nil, err
+		}
+		known[row.Name] = append(known[row.Name], row.ID)
+	}
+	for _, name := range names {
+		known[name] = append([]string{}, known[name]...)
+	}
+	list.mu.Lock()
+	defer list.mu.Unlock()
+	list.byName = known
+	return known, nil
+}
+
+// withConfig hands a run's settings to a call that is part of it.
+func withConfig(cfg *config) CallOption {
+	return callOption(func(c *config) error { *c = *cfg; return nil })
+}
+
+// translate rewrites a record for a server that takes UUIDs for references and
+// knows no nested records. It changes the copy that it is given.
+func (co *core) translate(r any, source string, jobs, parts map[Key]string, cells map[string][]string) error {
+	switch r := r.(type) {
+	case *Job:
+		r.Parts = nil
+	case *Part:
+		r.Operations = nil
+		if r.JobID == "" {
+			key := Key{r.recordKey(source).Source, r.JobExternalID}
+			if r.JobID = jobs[key]; r.JobID == "" {
+				return &errReference{ErrParentNotFound, fmt.Sprintf("job_external_id: the server has no job %s; sync it first, under the same external source", key)}
+			}
+		}
+		r.JobExternalID = ""
+	case *Operation:
+		if r.PartID == "" {
+			key := Key{r.recordKey(source).Source, r.PartExternalID}
+			if r.PartID = parts[key]; r.PartID == "" {
+				return &errReference{ErrParentNotFound, fmt.Sprintf("part_external_id: the server has no part %s; sync it first, under the same external source", key)}
+			}
+		}
+		if r.CellID == "" {
+			switch ids := cells[r.CellName]; len(ids) {
+			case 1:
+				r.CellID = ids[0]
+			case 0:
+				return &errReference{ErrParentNotFound, fmt.Sprintf("cell_name: the server has no cell %q; sync it first, or check the spelling", r.CellName)}
+			default:
+				return &errReference{ErrConflict, fmt.Sprintf("cell_name: the server has %d cells named %q; give CellID, or rename all but one", len(ids), r.CellName)}
+			}
+		}
+		if m, ok := r.EstimatedTimeMinutes.Get(); ok && (m != math.Trunc(m) || m > math.MaxInt32) {
+			var c checker
+			c.complain("estimated_time_minutes", "INTEGER", fmt.Sprintf("is %v: this server takes whole minutes only", m), m)
+			return c.err(0, Key{})
+		}
+		r.PartExternalID, r.CellName, r.wholeMinutes = "", "", true
+	}
+	return nil
+}

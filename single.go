@@ -1,0 +1,141 @@
+package eryxon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+)
+
+// count adds a call to the account.
+func (d *delivery[R, P]) count(out *result, size int) {
+	if d.c.entity == EntityCells {
+		d.e.flight.cells.forget()
+	}
+	d.done.stats.attempts += out.attempts
+	d.done.stats.bytes += int64(out.attempts) * int64(size)
+	d.done.stats.waited += out.waited
+	if out.attempts > 0 {
+		d.done.stats.requests++
+	}
+}
+
+// post makes a bulk call with its own body.
+func (d *delivery[R, P]) post(path string, body []byte, list []*sentRecord[R], ambiguous bool, decode func([]byte) (*envelope, error)) *result {
+	cl := call{
+		method: http.MethodPost, path: path, body: body, records: len(list),
+		bulk: true, repeatable: true, split: len(list) > 1, wire: d.e.flight.wire, decode: decode,
+	}
+	out := d.e.co.do(d.e.flight.goOn, d.e.cfg, &cl)
+	if ambiguous {
+		out.ambiguous = true
+		out.settle()
+	}
+	d.count(out, len(body))
+	return out
+}
+
+// putOne makes a single sync of an encoded record. The cause is nil if and only
+// if the status is a success.
+func (co *core) putOne(ctx, wire context.Context, cfg *config, at endpoint, key Key, body []byte, ambiguous bool) (*result, Status, string, error) {
+	var answer singleAnswer
+	cl := call{method: http.MethodPut, path: at.singlePath, body: body, records: 1, repeatable: true, wire: wire,
+		decode: func(body []byte) (*envelope, error) {
+			var err error
+			answer, err = readSingle(body, at.row)
+			answer.strike(co.redact)
+			return &answer.envelope, err
+		}}
+	out := co.do(ctx, cfg, &cl)
+	out.row = answer.row
+	if cfg.run != nil {
+		_ = cfg.run.sawTenant(rowTenant(out.row)) // kept: nothing is acknowledged after it
+	}
+	if ambiguous {
+		out.ambiguous = true
+		out.settle()
+	}
+	if out.fate != fateAnswered {
+		return out, statusOf(out.fate), "", out.err
+	}
+	status, id, complaint := answer.judge(key, out.status, out.ambiguous)
+	kind := ErrBadAnswer
+	switch {
+	case complaint == "":
+		return out, status, id, nil
+	case complaint == deletedComplaint:
+		kind = ErrDeletedOnServer
+	case status == StatusFailed:
+		kind = understand(complaint).kind
+	}
+	return out, status, id, co.apiError(&cl, out, kind, "", complaint, nil, nil)
+}
+
+// syncCounted is the single sync on a server that takes UUIDs for references:
+// the record is translated first, and what is nested in it goes afterwards.
+func (s *syncer[R, P, Row]) syncCounted(ctx context.Context, cfg *config, r P, res *SyncResult[Row]) error {
+	f := newFlight(ctx, s.co, cfg)
+	defer f.close()
+	e := newEngine[R, P](s.co, s.at, cfg, f)
+	d := &delivery[R, P]{e: e, c: newChunk[R](s.at.entity), left: searchRequests}
+	if _, err := add(d.c, r, res.Key, 0, cfg.source, math.MaxInt); err != nil {
+		res.Status = StatusFailed
+		return res.close(err)
+	}
+	list := d.c.live()
+	if s.at.entity == EntityParts {
+		list = d.translateParts(list, false)
+	} else {
+		list = d.translateAll(list, false)
+	}
+	if len(list) == 0 {
+		res.Outcome = d.done.outcomes[0]
+		res.Record = nil
+		return res.Err
+	}
+	out, status, id, cause := s.co.putOne(ctx, ctx, cfg, s.at, res.Key, d.c.json(list[0]), false)
+	if cause != nil && cfg.omitMissing && d.dialect().sawAbsent(s.at.entity, cause) {
+		if list = d.translateAll(list, false); len(list) == 1 {
+			out, status, id, cause = s.co.putOne(ctx, ctx, cfg, s.at, res.Key, d.c.json(list[0]), false)
+		}
+	}
+	if cause != nil && status == StatusFailed && d.relink(list[0], cause) {
+		out, status, id, cause = s.co.putOne(ctx, ctx, cfg, s.at, res.Key, d.c.json(list[0]), false)
+	}
+	res.Response = out.response()
+	res.RequestID, res.Attempts = out.requestID, out.attempts
+	res.Status, res.ID, res.Row = status, id, decodeRow[Row](out.row)
+	if cause == nil {
+		s.co.shared.dialect.remember(s.at.entity, res.Key, id)
+	}
+	d.forgetDeleted(list[0], cause)
+	err := res.close(cause)
+	outcomes := []Outcome{res.Outcome}
+	d.deliverNested(list, outcomes, false)
+	res.Outcome = outcomes[0]
+	res.nameTaken(r)
+	return err
+}
+
+// nameTaken adds to a collision of natural keys which one it is.
+func (o *Outcome) nameTaken(r any) {
+	e, ok := o.Err.(*RecordError) //nolint:errorlint // Err is a RecordError itself by its definition
+	if !ok || !errors.Is(e, ErrNaturalKeyTaken) {
+		return
+	}
+	var value string
+	switch r := r.(type) {
+	case *Job:
+		e.Field, value = "job_number", r.JobNumber
+	case *Part:
+		e.Field, value = "part_number", r.PartNumber
+	case *Operation:
+		e.Field, value = "operation_name", r.OperationName
+	case *Cell:
+		e.Field, value = "name", r.Name
+	case *Resource:
+		e.Field, value = "name", r.Name
+	}
+	e.Message = fmt.Sprintf("%s %q belongs to another row: %s", e.Field, value, e.Message)
+}
