@@ -23,7 +23,8 @@ import (
 // [Client.Check]).
 //
 // With a state, statuses and active are the shop floor's once the record is
-// on the server: see [WithCreateOnly].
+// on the server: see [WithCreateOnly]. To a new state every record is new: where
+// the server is in use already, leave these fields out of the first run.
 func WithState(st State) BulkOption {
 	return bulkOption(func(c *config) error {
 		if st == nil || !reflect.TypeOf(st).Comparable() {

@@ -17,7 +17,8 @@ import (
 // others). The report's Disappeared then lists what the state knows (see
 // [WithState]) and the dataset lacks. Where the export is complete within a
 // window only, such as orders due this month, within tells of a key whether it
-// belongs there; nil: all do. It is asked of keys that the dataset lacks.
+// belongs there; nil: all do. It is asked of every key that the state has under
+// the source.
 func WithCompleteExport(source string, within func(Entity, Key) bool) SyncAllOption {
 	return syncAllOption(func(c *config) error {
 		if source == "" {

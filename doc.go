@@ -164,7 +164,7 @@
 // there.
 //
 // Release v0.1 overwrites with defaults what an update leaves out, and keeps
-// what null should clear. Records that would suffer are refused, unless
+// what null or an empty text should clear. Records that would suffer are refused, unless
 // [WithOverwritingUpdates] accepts it.
 //
 // # Errors
