@@ -1,6 +1,7 @@
 package eryxon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -217,7 +218,11 @@ func (c *Client) Check(ctx context.Context, options CheckOptions, opts ...BulkOp
 		return report, err
 	}
 	defer func() { err = errors.Join(err, end()) }()
-	return report, r.all(ctx, entities)
+	err = r.all(ctx, entities)
+	slices.SortStableFunc(report.Findings, func(a, b CheckFinding) int {
+		return cmp.Or(cmp.Compare(slices.Index(entityOrder[:], a.Entity), slices.Index(entityOrder[:], b.Entity)), compareKeys(a.Key, b.Key))
+	})
+	return report, err
 }
 
 // EstimateCheck tells, without a request, how many requests a [Client.Check] of

@@ -129,8 +129,9 @@ type Deactivation struct {
 	Part      func(Key) (Part, bool)
 	Operation func(Key) (Operation, bool)
 	// MaxShare is how large a part of an entity's records may have
-	// disappeared, above 0 up to 1; 0 is 0.1, a tenth. Beyond it, and where
-	// the export held no record of the entity at all, nothing is done.
+	// disappeared, above 0 up to 1; 0 is 0.1, a tenth. Where it is more of any
+	// entity that is not left alone, or the export held no record of that
+	// entity at all, nothing is done.
 	MaxShare float64
 }
 
@@ -181,6 +182,9 @@ func (how *Deactivation) check(gone *Disappeared, cfg *config) error {
 	}
 	for _, e := range childrenFirst {
 		n := 0
+		if !how.touches(e) {
+			continue
+		}
 		for i := range gone.Records {
 			if gone.Records[i].Entity == e {
 				n++
@@ -201,6 +205,19 @@ func (how *Deactivation) check(gone *Disappeared, cfg *config) error {
 type goneRecord struct {
 	DisappearedRecord
 	fields fieldDigests
+}
+
+// touches reports whether anything is to be done about an entity.
+func (how *Deactivation) touches(e Entity) bool {
+	switch e {
+	case EntityJobs:
+		return how.Job != nil
+	case EntityParts:
+		return how.Part != nil
+	case EntityOperations:
+		return how.Operation != nil
+	}
+	return true
 }
 
 // deactivate takes one entity's records out of use.

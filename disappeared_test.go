@@ -190,7 +190,8 @@ func TestRecordsOfAnotherSourceDoNotLoosenTheBrake(t *testing.T) {
 	other := Dataset{Jobs: FromSlice([]Job{{ExternalID: "X", ExternalSource: "other", JobNumber: "X"}})}
 	report, err := c.SyncAll(t.Context(), other, WithState(st), WithCompleteExport("SAP", nil), WithDryRun(nil))
 	require.NoError(t, err)
-	_, err = c.Deactivate(t.Context(), report.Disappeared, Deactivation{MaxShare: 1}, WithState(st))
+	how := Deactivation{MaxShare: 1, Job: func(Key) (Job, bool) { return Job{}, false }}
+	_, err = c.Deactivate(t.Context(), report.Disappeared, how, WithState(st))
 	require.ErrorIs(t, err, ErrTooManyDisappeared, "the export held nothing of SAP")
 }
 
@@ -209,4 +210,24 @@ func TestDeactivateWantsAFreshDryRun(t *testing.T) {
 	assert.Zero(t, done.Total().Read)
 	row, _ := srv.Row(eryxontest.Cells, "SAP", "C11")
 	assert.Equal(t, true, row["active"])
+}
+
+// What is left alone does not hold the brake for what is not.
+func TestDeactivateBrakesForWhatItTouches(t *testing.T) {
+	srv := eryxontest.New()
+	c := onServer(t, srv, WithSource("SAP"))
+	st := newMemState()
+	_, err := c.SyncAll(t.Context(), shop(12), WithState(st))
+	require.NoError(t, err)
+	data := shop(11)
+	data.Jobs = FromSlice([]Job{{ExternalID: "J0", JobNumber: "J0"}})
+	report, err := c.SyncAll(t.Context(), data, WithState(st), WithCompleteExport("SAP", nil), WithDryRun(nil))
+	require.NoError(t, err)
+	done, err := c.Deactivate(t.Context(), report.Disappeared, Deactivation{}, WithState(st))
+	require.NoError(t, err)
+	assert.Equal(t, Counts{Updated: 1}, done.Cells.Counts)
+	report, err = c.SyncAll(t.Context(), data, WithState(st), WithCompleteExport("SAP", nil), WithDryRun(nil))
+	require.NoError(t, err)
+	_, err = c.Deactivate(t.Context(), report.Disappeared, Deactivation{Job: func(Key) (Job, bool) { return Job{}, false }}, WithState(st))
+	require.ErrorIs(t, err, ErrTooManyDisappeared)
 }

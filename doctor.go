@@ -198,6 +198,7 @@ func (c *Client) Doctor(ctx context.Context, opts ...BulkOption) *Diagnosis {
 	state, header := diagnoseState(ctx, x.cfg.state, c.core.base)
 	if header != nil {
 		c.core.shared.limiter.resume(header.Quota, time.Now())
+		c.core.shared.dialect.assume(header.Server)
 	}
 	cells := x.contact(ctx)
 	x.release(cells)

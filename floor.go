@@ -26,7 +26,7 @@ func (d *delivery[R, P]) keepFloor(list []*sentRecord[R], ambiguous bool) (safe,
 		case !there && s.memory.entry.ID == "" && s.memory.entry.flags()&flagExists != 0:
 			// It is there under another name: nothing tells what it holds.
 		case !there: // and nothing to overwrite
-			s.record, s.vetted = *s.memory.given, true
+			s.record, s.vetted = s.given(), true
 		default:
 			d.setFloor(s, row)
 		}
@@ -44,10 +44,19 @@ func (d *delivery[R, P]) keepFloor(list []*sentRecord[R], ambiguous bool) (safe,
 	return safe, others
 }
 
-// lacksFloor reports a record of an entity with fields that the shop floor owns
-// and some servers fill, from which they were left out.
+// lacksFloor reports an update that leaves out fields which the shop floor owns
+// and some servers fill.
 func (d *delivery[R, P]) lacksFloor(s *sentRecord[R]) bool {
-	return s.memory != nil && s.memory.given != nil && (d.c.entity == EntityCells || d.c.entity == EntityResources)
+	if s.memory == nil || s.memory.whole {
+		return false
+	}
+	switch r := any(P(&s.record)).(type) {
+	case *Cell:
+		return !r.Active.IsSet()
+	case *Resource:
+		return !r.Status.IsSet() || !r.Active.IsSet()
+	}
+	return false
 }
 
 // floorFields are the fields of the shop floor that servers fill.

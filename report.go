@@ -27,7 +27,8 @@ type Report struct {
 	// DryRun: nothing was sent, and the counts are what would have become of
 	// the records.
 	DryRun bool `json:"dry_run,omitempty"`
-	// Ended is what ended the run early, nil if it ran to its end.
+	// Ended is what ended the run early, or kept it from beginning, nil if it
+	// ran to its end. JSON leaves it out.
 	Ended error `json:"-"`
 	// Warnings tell what looked wrong in the dataset before the first
 	// request, a line for each kind of finding.

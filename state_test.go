@@ -794,3 +794,22 @@ func TestStateOfOperationsWhoseCellWasRenamed(t *testing.T) {
 		})
 	}
 }
+
+// A server that fills what an update leaves out is given what it has.
+func TestStateOfRecordsThatNeverGiveWhatTheShopFloorOwns(t *testing.T) {
+	srv := eryxontest.New(eryxontest.WithRelease(eryxontest.V01))
+	c := onServer(t, srv, WithSource("SAP"))
+	st := newMemState()
+	mill := Resource{ExternalID: "M1", Name: "Mill", Type: ResourceEquipment}
+	_, err := c.Resources.BulkSync(t.Context(), []Resource{mill}, WithState(st))
+	require.NoError(t, err)
+	_, err = onServer(t, srv, WithSource("SAP")).Resources.Sync(t.Context(), Resource{ExternalID: "M1", Name: "Mill", Type: ResourceEquipment, Status: Some(ResourceMaintenance), Active: Some(false)})
+	require.NoError(t, err)
+	mill.Location = Some("Hall 2")
+	_, err = c.Resources.BulkSync(t.Context(), []Resource{mill}, WithState(st))
+	require.NoError(t, err)
+	row := srv.Rows(eryxontest.Resources)[0]
+	assert.Equal(t, "Hall 2", row["location"])
+	assert.Equal(t, "maintenance", row["status"])
+	assert.Equal(t, false, row["active"])
+}

@@ -150,6 +150,7 @@ func (c *Client) account(ctx context.Context, cfg *config, work func(context.Con
 	run.report.DryRun = cfg.dryRun
 	end, err := c.core.beginState(ctx, cfg, true)
 	if err != nil {
+		run.report.Ended = err
 		return run.report, err
 	}
 	run.progress = startProgress(cfg, run.report)
