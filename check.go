@@ -177,14 +177,15 @@ func (r *CheckReport) String() string {
 // server could not be asked about are not told, and marked too: they are sent
 // again rather than believed. Such are all operations, which no call of the API
 // reads (see [CheckOptions].Entities); cells whose id the server has not told
-// yet and whose name tells no row; and where there is no unified endpoint, rows that a list of several pages
-// does not show.
+// yet and whose name tells no row; and where there is no unified endpoint, rows
+// that a list of several pages does not show.
 //
 // What it can't see: fields that lists do not show ([EntityCheck].NotCompared),
-// such as a job's priority on some servers; links to other records; nested
-// records; cells that are deleted, where the server lists them all the same. A
-// record whose every field but links and nested records was compared, and is
-// right, counts as acknowledged just now (see [WithMaxAge]).
+// such as a job's priority on some servers; links to other records; what rows
+// hold whose records were sent nested in others; cells that are deleted, where
+// the server lists them all the same. A record whose every field but links and
+// nested records was compared, and is right, counts as acknowledged just now
+// (see [WithMaxAge]).
 //
 // Each page of 1000 rows that the server holds costs a request, and each 500
 // keys that no page showed, fewer where they are long, one more:

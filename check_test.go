@@ -76,19 +76,14 @@ func stocked(t *testing.T, release eryxontest.Release, n int) (*eryxontest.Serve
 	if release != eryxontest.V08AsMigrated { // it can't store these
 		data.Cells, data.Resources, data.Operations = FromSlice(cells), FromSlice(resources), FromSlice(ops)
 	}
-	_, err := onServer(t, srv).SyncAll(t.Context(), data, append(owning(release), WithState(st))...)
+	c := onServer(t, srv, WithState(st))
+	for i := range data.Cells.slice { // so that their ids are told
+		_, err := c.Cells.Sync(t.Context(), cells[i])
+		require.NoError(t, err)
+	}
+	_, err := c.SyncAll(t.Context(), data)
 	require.NoError(t, err)
 	return srv, st, data
-}
-
-// owning are the options with which updates of all entities go through: with a
-// state, what the shop floor owns is left out of them, and this release
-// overwrites what is left out.
-func owning(release eryxontest.Release) []SyncAllOption {
-	if release == eryxontest.V01 {
-		return []SyncAllOption{WithoutCreateOnly("status", "active")}
-	}
-	return nil
 }
 
 var readable = CheckOptions{Entities: []Entity{EntityParts, EntityJobs, EntityCells, EntityResources}}
@@ -156,7 +151,7 @@ func TestCheckOfAnUntouchedServer(t *testing.T) {
 				assert.Empty(t, report.Warnings)
 
 				before = len(srv.Requests())
-				run, err := onServer(t, srv).SyncAll(t.Context(), data, append(owning(release), WithState(st))...)
+				run, err := onServer(t, srv).SyncAll(t.Context(), data, WithState(st))
 				require.NoError(t, err)
 				assert.Equal(t, run.Total().Read, run.Total().Counts.Unchanged)
 				assert.Len(t, srv.Requests(), before)
@@ -209,14 +204,11 @@ func TestCheckFindsWhatIsGoneAndWhatDiffers(t *testing.T) {
 			var texts []string
 			for _, f := range report.Findings {
 				texts = append(texts, f.String())
-				assert.True(t, f.ID != "" || f.Entity == EntityCells)
+				assert.NotEmpty(t, f.ID)
 			}
 			want := []string{"job SAP/J0: gone", "job SAP/J1: customer differs", "part SAP/P0: gone", "part SAP/P1: material, quantity differ"}
 			if release != eryxontest.V08AsMigrated {
 				want = append(want, "resource SAP/R0: gone", "resource SAP/R1: location differs")
-				if release == eryxontest.V01 { // where the ERP owns statuses
-					want[len(want)-1] = "resource SAP/R1: location, status differ"
-				}
 				assert.Equal(t, EntityCheck{Known: 6, Present: 4, Compared: 4, Gone: 1, Differs: 1, Requests: 1}, report.Cells)
 				want = append(want, "cell SAP/C0: gone", "cell SAP/C1: color differs")
 				assert.Equal(t, EntityCheck{Known: 6, NotTold: 6}, report.Operations)
@@ -245,11 +237,10 @@ func TestCheckFindsWhatIsGoneAndWhatDiffers(t *testing.T) {
 			assert.Equal(t, report.Total().Known-report.Total().Gone, again.Total().Known)
 
 			var failed []string
-			opts := append(owning(release), WithState(st), WithOutcomes(func(o Outcome) error {
+			_, err = onServer(t, srv).SyncAll(t.Context(), data, WithState(st), WithOutcomes(func(o Outcome) error {
 				failed = append(failed, o.Key.ExternalID)
 				return nil
 			}))
-			_, err = onServer(t, srv).SyncAll(t.Context(), data, opts...)
 			require.ErrorIs(t, err, ErrDeletedOnServer, "its external id is burnt")
 			assert.ElementsMatch(t, failedWith(release), failed)
 			row, ok := srv.Row(eryxontest.Jobs, "SAP", "J1")
@@ -298,7 +289,7 @@ func TestCheckFindsRowsThatWereMadeAnew(t *testing.T) {
 				assert.Equal(t, row["id"], entryOf(st, EntityJobs, "J1").ID)
 				assert.Equal(t, row["id"], c.core.shared.dialect.id(EntityJobs, Key{"SAP", "J1"}))
 
-				run, err := c.SyncAll(t.Context(), data, append(owning(release), WithState(st))...)
+				run, err := c.SyncAll(t.Context(), data, WithState(st))
 				require.NoError(t, err)
 				assert.Equal(t, 2, run.Total().Counts.Updated)
 			})
@@ -411,7 +402,7 @@ func TestCheckThatEndsEarly(t *testing.T) {
 			assert.Contains(t, report.String(), "ended early")
 			assert.Len(t, srv.Requests(), report.Requests)
 
-			run, err := onServer(t, srv).SyncAll(t.Context(), data, append(owning(eryxontest.V01), WithState(st))...)
+			run, err := onServer(t, srv).SyncAll(t.Context(), data, WithState(st))
 			require.NoError(t, err)
 			assert.Equal(t, 1, run.Total().Counts.Updated)
 		})
@@ -590,7 +581,7 @@ func TestCheckWithoutAList(t *testing.T) {
 				assert.Equal(t, EntityCheck{Known: 4, Present: 3, NotTold: 1, Requests: 2}, report.Resources)
 				assert.Equal(t, EntityCheck{Known: 4, NotTold: 4, Requests: 1}, report.Cells)
 			}
-			run, err := onServer(t, srv).SyncAll(t.Context(), data, append(owning(release), WithState(st))...)
+			run, err := onServer(t, srv).SyncAll(t.Context(), data, WithState(st))
 			require.NoError(t, err)
 			assert.Equal(t, run.Total().Read, run.Total().Counts.Succeeded())
 			assert.Equal(t, report.Total().Present, run.Total().Counts.Unchanged)
@@ -598,13 +589,49 @@ func TestCheckWithoutAList(t *testing.T) {
 	}
 }
 
-// acked is an entry of a record that was acknowledged with that row.
-func acked(t *testing.T, r Resource, id string) StateEntry {
+// acked is the entry of a record that was acknowledged with that row.
+func acked[R any, P recordPtr[R]](t *testing.T, r R, id string) StateEntry {
 	t.Helper()
-	sum, canonical, err := digestOf[Resource, *Resource](&r, "SAP", nil)
+	sum, canonical, err := digestOf[R, P](&r, "SAP", nil)
 	require.NoError(t, err)
-	return StateEntry{Entity: EntityResources, Key: Key{"SAP", r.ExternalID}, ID: id, Time: time.Now(), Digest: sum,
-		Detail: appendDetail([]byte{}, EntityResources, canonical[1:])}
+	entry := StateEntry{Entity: entityOf[R](), Key: P(&r).recordKey("SAP"), ID: id, Time: time.Now(), Digest: sum}
+	entry.Detail = appendDetail([]byte{}, entry.Entity, canonical[1:])
+	return entry
+}
+
+// A cell whose id was not told is told by its name, where one row has it that is
+// nobody else's, and where one record does.
+func TestCheckOfCellsByName(t *testing.T) {
+	row := func(n int, name, more string) string {
+		return fmt.Sprintf(`{"id":"%08d-0000-4000-8000-000000000000","name":%q%s}`, n, name, more)
+	}
+	a, b := Cell{ExternalID: "A", Name: "Cut"}, Cell{ExternalID: "B", Name: "Bend"}
+	named := b
+	named.Name = "Cut"
+	for name, test := range map[string]struct {
+		cells []Cell
+		rows  []string
+		want  EntityCheck
+	}{
+		"one each":                {[]Cell{a, b}, []string{row(1, "Bend", ""), row(2, "Cut", ""), row(3, "Weld", "")}, EntityCheck{Present: 2, Compared: 2}},
+		"renamed":                 {[]Cell{a, b}, []string{row(1, "Bend 2", ""), row(2, "Cut", "")}, EntityCheck{Present: 1, Compared: 1, NotTold: 1}},
+		"two rows of the name":    {[]Cell{a, b}, []string{row(1, "Bend", ""), row(2, "Cut", ""), row(3, "Cut", "")}, EntityCheck{Present: 1, Compared: 1, NotTold: 1}},
+		"two records of the name": {[]Cell{a, named}, []string{row(1, "Cut", ""), row(2, "Weld", "")}, EntityCheck{NotTold: 2}},
+		"a row of another key":    {[]Cell{a, b}, []string{row(1, "Bend", `,"external_source":"SAP","external_id":"Z"`), row(2, "Cut", "")}, EntityCheck{Present: 1, Compared: 1, NotTold: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := newMemState()
+			for _, cell := range test.cells {
+				st.entries[entityKey{EntityCells, Key{"SAP", cell.ExternalID}}] = acked(t, cell, "")
+			}
+			list := answer(200, `{"success":true,"data":{"cells":[`+strings.Join(test.rows, ",")+`]}}`)
+			c, _ := scripted(t, []httpmock.Responder{list}, WithState(st))
+			report, err := c.Check(t.Context(), CheckOptions{})
+			require.NoError(t, err)
+			test.want.Known, test.want.Requests = 2, 1
+			assert.Equal(t, test.want, report.Cells)
+		})
+	}
 }
 
 // Where the database lacks the column that the question about keys uses, it says
@@ -821,17 +848,14 @@ func TestCheckInBatches(t *testing.T) {
 	const n = checkBatch + 300
 	for i := range n {
 		j := Job{ExternalID: fmt.Sprint(10_000 + i), ExternalSource: []string{"SAP", "Oracle"}[i/checkBatch], JobNumber: fmt.Sprint(i)}
-		sum, canonical, err := digestOf[Job, *Job](&j, "", nil)
-		require.NoError(t, err)
-		key := Key{j.ExternalSource, j.ExternalID}
-		entry := StateEntry{Entity: EntityJobs, Key: key, Digest: sum, Detail: appendDetail([]byte{}, EntityJobs, canonical[1:])}
+		entry := acked(t, j, "")
 		if i%100 > 0 { // the others are lost
 			id := srv.Seed(eryxontest.Jobs, eryxontest.Row{"external_source": j.ExternalSource, "external_id": j.ExternalID, "job_number": j.JobNumber})
 			if i%100 > 1 { // the others' ids were not told
 				entry.ID = id
 			}
 		}
-		st.entries[entityKey{EntityJobs, key}] = entry
+		st.entries[entityKey{EntityJobs, entry.Key}] = entry
 	}
 	c := onServer(t, srv, WithState(st))
 	entries := maps.Clone(st.entries)
@@ -1005,6 +1029,13 @@ func TestCheckHoldsTheKeysThatItJudges(t *testing.T) {
 	assert.True(t, judged)
 	assert.False(t, c.core.shared.inFlight.held(entityKey{EntityJobs, entry.Key}))
 
+	// What a sync has changed meanwhile is not judged.
+	now := entry
+	now.Digest = digest{}
+	require.NoError(t, st.Put(nil, []StateEntry{now}))
+	require.NoError(t, r.settle(t.Context(), []StateEntry{entry}, func(int, *StateEntry) { t.Error("it is not judged") }))
+	assert.Equal(t, EntityCheck{InDoubt: 1}, *r.at)
+
 	// And it waits for a sync that is under way.
 	other := newOneKey(&Outcome{Entity: EntityJobs, Key: entry.Key})
 	require.Nil(t, c.core.shared.inFlight.hold(other))
@@ -1062,6 +1093,46 @@ func TestCheckComparesByMeaning(t *testing.T) {
 	}
 }
 
+// A column that the SDK does not know, and no list shows, has no name.
+func TestCheckOfExtraColumns(t *testing.T) {
+	c := onServer(t, eryxontest.New(eryxontest.WithRelease(eryxontest.V08)), WithState(newMemState()))
+	list := jobs(1)
+	list[0].Extra = map[string]any{"package_count": 3}
+	_, err := c.Jobs.BulkSync(t.Context(), list)
+	require.NoError(t, err)
+	report, err := c.Check(t.Context(), CheckOptions{})
+	require.NoError(t, err)
+	assert.Equal(t, EntityCheck{Known: 1, Present: 1, Compared: 1, Requests: 1, NotCompared: []string{"Extra"}}, report.Jobs)
+}
+
+// The shop floor's fields are looked at where the ERP claims them.
+func TestCheckOfTheShopFloorsFields(t *testing.T) {
+	for _, owned := range []bool{false, true} {
+		srv := eryxontest.New(eryxontest.WithRelease(eryxontest.V08))
+		opts := []Option{WithState(newMemState())}
+		if owned {
+			opts = append(opts, WithoutCreateOnly("jobs.status"))
+		}
+		c := onServer(t, srv, opts...)
+		list := jobs(1)
+		list[0].Status = Some(WorkNotStarted)
+		_, err := c.Jobs.BulkSync(t.Context(), list)
+		require.NoError(t, err)
+		inOneRow(srv, eryxontest.Jobs, list[0].ExternalID, func(row eryxontest.Row) eryxontest.Row {
+			row["status"] = "in_progress"
+			return row
+		})
+		report, err := c.Check(t.Context(), CheckOptions{})
+		require.NoError(t, err)
+		if !owned {
+			assert.Equal(t, 1, report.Jobs.Compared)
+			continue
+		}
+		require.Len(t, report.Findings, 1)
+		assert.Equal(t, []string{"status"}, report.Findings[0].Fields)
+	}
+}
+
 // Records that were sent nested in others, and links to others, are not taken
 // for columns.
 func TestCheckPassesOverNestedRecords(t *testing.T) {
@@ -1073,16 +1144,46 @@ func TestCheckPassesOverNestedRecords(t *testing.T) {
 	res, err := c.Jobs.BulkSync(t.Context(), []Job{j})
 	require.NoError(t, err)
 	require.Equal(t, StatusUnknown, res.Outcomes[0].Nested[0].Status)
-	entry := entryOf(st, EntityJobs, "1")
-	canonical, err := appendCanonical[Job, *Job](&j, "SAP", nil)
-	require.NoError(t, err)
-	entry.Digest = digest{1} // as if it were known what became of the part
-	entry.Detail = appendDetail([]byte{}, EntityJobs, canonical)
-	st.entries[entityKey{EntityJobs, Key{"SAP", "1"}}] = entry
+	// As if it were known what became of the part.
+	st.entries[entityKey{EntityJobs, Key{"SAP", "1"}}] = acked(t, j, entryOf(st, EntityJobs, "1").ID)
 	report, err := c.Check(t.Context(), CheckOptions{})
 	require.NoError(t, err)
 	assert.Empty(t, report.Findings)
 	assert.Equal(t, EntityCheck{Known: 1, Present: 1, Compared: 1, Requests: 1}, report.Jobs)
+}
+
+// Of a part that was sent nested in its job it is known whether it is there. One
+// that is lost has the job sent again, with it.
+func TestCheckOfNestedRecords(t *testing.T) {
+	srv := eryxontest.New(eryxontest.WithRelease(eryxontest.V08))
+	st := newMemState()
+	c := onServer(t, srv, WithState(st))
+	j := job("1")
+	for i := range 2 {
+		id := fmt.Sprint("P", i)
+		j.Parts = append(j.Parts, Part{ExternalID: id, ExternalSource: "SAP", PartNumber: id, Material: Some("x"), Quantity: Some(1)})
+	}
+	_, err := c.Jobs.BulkSync(t.Context(), []Job{j})
+	require.NoError(t, err)
+	old := time.Now().Add(-time.Hour)
+	for k, entry := range st.entries {
+		entry.Time = old
+		st.entries[k] = entry
+	}
+	inOneRow(srv, eryxontest.Parts, "P1", func(eryxontest.Row) eryxontest.Row { return nil })
+	report, err := c.Check(t.Context(), CheckOptions{})
+	require.NoError(t, err)
+	assert.Equal(t, EntityCheck{Known: 1, Present: 1, Compared: 1, Requests: 1}, report.Jobs)
+	assert.Equal(t, EntityCheck{Known: 2, Present: 1, Gone: 1, Requests: 2}, report.Parts)
+	assert.Equal(t, old, entryOf(st, EntityParts, "P0").Time, "nothing of it was compared")
+	res, err := c.Jobs.BulkSync(t.Context(), []Job{j})
+	require.NoError(t, err)
+	assert.Equal(t, 1, res.Counts.Updated)
+	_, ok := srv.Row(eryxontest.Parts, "SAP", "P1")
+	assert.True(t, ok)
+	report, err = c.Check(t.Context(), CheckOptions{})
+	require.NoError(t, err)
+	assert.Empty(t, report.Findings)
 }
 
 // Names are kept as two bytes: those that are known are told apart by them.
@@ -1303,10 +1404,10 @@ func TestCheckAndRunBringBackTheTruth(t *testing.T) {
 				sync := func() map[Key]bool {
 					failed := map[Key]bool{}
 					data := Dataset{Cells: FromSlice(p.cells), Resources: FromSlice(p.resources), Jobs: FromSlice(p.jobs), Parts: FromSlice(p.parts), Operations: FromSlice(p.ops)}
-					report, err := onServer(t, p.srv).SyncAll(t.Context(), data, append(owning(release), WithState(st), WithOutcomes(func(o Outcome) error {
+					report, err := onServer(t, p.srv).SyncAll(t.Context(), data, WithState(st), WithOutcomes(func(o Outcome) error {
 						failed[o.Key] = true
 						return nil
-					}))...)
+					}))
 					if len(failed) == 0 {
 						require.NoError(t, err)
 					}

@@ -181,7 +181,7 @@ func (r *checkRun) readList(ctx context.Context, e Entity, left *unmet) (listing
 		seen.keyed = seen.keyed && row.shown()
 		key, ok := left.meet(&row.rowIdentity)
 		if !ok {
-			if e == EntityCells {
+			if e == EntityCells && !row.shown() {
 				strangers = append(strangers, row)
 			}
 			continue
@@ -262,7 +262,12 @@ func (r *checkRun) meet(ctx context.Context, e Entity, hits []hit) error {
 
 // compare holds a row against what was acknowledged of it.
 func (r *checkRun) compare(entry *StateEntry, row *shownRow) {
-	differ, unseen := compareRow(entry.Entity, entry.fields(), row.raw)
+	kept := entry.fields()
+	if len(kept) == 0 { // it was acknowledged within another record
+		r.present(entry, row.id)
+		return
+	}
+	differ, unseen := compareRow(entry.Entity, kept, row.raw)
 	for _, name := range unseen {
 		if !slices.Contains(r.at.NotCompared, name) {
 			r.at.NotCompared = append(r.at.NotCompared, name)
@@ -270,6 +275,7 @@ func (r *checkRun) compare(entry *StateEntry, row *shownRow) {
 		}
 	}
 	if len(differ) > 0 {
+		entry.ID = cmpOr(entry.ID, row.id)
 		r.differs(entry, differ...)
 		return
 	}

@@ -8,8 +8,6 @@ import (
 	"maps"
 	"net/url"
 	"strings"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // checkRun is a check under way. It lives in the caller's goroutine.
@@ -335,12 +333,6 @@ func compareRow(e Entity, kept fieldDigests, row []byte) (differ, unseen []strin
 // an empty text count as the same: servers store the one for the other.
 func sameField(e Entity, name string, value []byte, sum uint32) bool {
 	const null, empty = "null", `""`
-	if bytes.HasPrefix(value, []byte(`"`)) {
-		// Records escape some characters that a server need not.
-		if text, err := jsontext.AppendUnquote(nil, value); err == nil {
-			value = appendString(nil, string(text))
-		}
-	}
 	switch fieldDigest(e, name, value) {
 	case sum:
 		return true
