@@ -68,7 +68,7 @@ func (d *delivery[R, P]) deliverRemembered(list []*sentRecord[R]) {
 		}
 		d.deliver(others, false)
 		d.deliver(bare, false)
-		d.completeNew(bare)
+		d.completeNew(list)
 	}
 	if err := run.put(d.acknowledge(list, err == nil)); err != nil && d.done.end == nil {
 		d.done.end = err
@@ -136,11 +136,12 @@ func (s *sentRecord[R]) complete(id string) R {
 	return *s.memory.given
 }
 
-// completeNew sends what was left out of records that turned out to be new.
+// completeNew sends what was left out of records that turned out to be new, for
+// nobody knew of them or because the server has lost their rows.
 func (d *delivery[R, P]) completeNew(list []*sentRecord[R]) {
 	lean := make(map[int]*sentRecord[R])
 	for _, s := range list {
-		if s.isBare() {
+		if s.memory.given != nil {
 			lean[s.index] = s
 		}
 	}

@@ -813,3 +813,24 @@ func TestStateOfRecordsThatNeverGiveWhatTheShopFloorOwns(t *testing.T) {
 	assert.Equal(t, "maintenance", row["status"])
 	assert.Equal(t, false, row["active"])
 }
+
+// A row that the server has lost is made anew whole.
+func TestStateOfRowsThatTheServerLost(t *testing.T) {
+	for _, release := range []eryxontest.Release{eryxontest.Documented, eryxontest.V01} {
+		t.Run(string(release), func(t *testing.T) {
+			srv := eryxontest.New(eryxontest.WithRelease(release))
+			c := onServer(t, srv, WithSource("SAP"))
+			st := newMemState()
+			order := job("1")
+			order.Status = Some(WorkOnHold)
+			_, err := c.Jobs.BulkSync(t.Context(), []Job{order}, WithState(st))
+			require.NoError(t, err)
+			srv.Reset()
+			order.Notes = Some("changed")
+			res, err := c.Jobs.BulkSync(t.Context(), []Job{order}, WithState(st))
+			require.NoError(t, err)
+			assert.Equal(t, Counts{Created: 1}, res.Counts)
+			assert.Equal(t, "on_hold", srv.Rows(eryxontest.Jobs)[0]["status"])
+		})
+	}
+}

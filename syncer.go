@@ -158,7 +158,7 @@ func (s *syncer[R, P, Row]) syncRemembered(ctx context.Context, cfg *config, r P
 	}
 	record := list[0].record
 	_, err = s.send(ctx, cfg, P(&record), res)
-	if res.Status == StatusCreated && list[0].isBare() {
+	if res.Status == StatusCreated && list[0].memory.given != nil {
 		// It was new after all: what was left out goes now.
 		record = list[0].complete(res.ID)
 		if _, err = s.send(ctx, cfg, P(&record), res); err == nil {
