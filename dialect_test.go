@@ -36,7 +36,7 @@ func releaseClient(t *testing.T, release eryxontest.Release, opts ...eryxon.Opti
 func TestOutcomesAreTrueOnEveryRelease(t *testing.T) {
 	for _, release := range releases() {
 		t.Run(string(release), func(t *testing.T) {
-			for seed := range runs(t, 30) {
+			for seed := range runs(t, 15) {
 				ok := t.Run(strconv.Itoa(seed), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) { randomProgram(t, release, uint64(seed)) })
 				})

@@ -160,7 +160,7 @@ func acknowledged(t *testing.T, log *bytes.Buffer) acks {
 func TestStateHistories(t *testing.T) {
 	for _, release := range []eryxontest.Release{eryxontest.Documented, eryxontest.V01, eryxontest.V08} {
 		t.Run(string(release), func(t *testing.T) {
-			for seed := range runs(t, 40) {
+			for seed := range runs(t, 25) {
 				synctest.Test(t, func(t *testing.T) { stateHistory(t, release, uint64(seed)) })
 				if t.Failed() {
 					t.Fatalf("seed %d", seed)

@@ -144,7 +144,7 @@ func TestQuotaThatTheServerHasToldIsRemembered(t *testing.T) {
 // A day on the free plan: 5000 open orders, 3 % of them change in an hour, a
 // run every half hour, each a process of its own.
 func TestADayOnTheFreePlan(t *testing.T) {
-	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08} {
+	for _, release := range []eryxontest.Release{eryxontest.V08} {
 		t.Run(string(release), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				srv := eryxontest.New(eryxontest.WithRelease(release), eryxontest.WithQuota(100, 24*time.Hour))
