@@ -205,7 +205,7 @@ func (c *Client) Check(ctx context.Context, options CheckOptions, opts ...BulkOp
 		return report, err
 	}
 	cfg.startBudget()
-	r := &checkRun{co: c.core, cfg: &cfg, existenceOnly: options.ExistenceOnly, report: report, at: &EntityCheck{}}
+	r := &checkRun{co: c.core, cfg: &cfg, existenceOnly: options.ExistenceOnly, report: report, at: &EntityCheck{}, shown: make(map[Entity]Key)}
 	told := cfg.observer
 	cfg.observer = func(ctx context.Context, a Attempt) {
 		r.report.Requests++
@@ -276,8 +276,8 @@ func (o CheckOptions) requests(e Entity, n int) int {
 	return (n + size - 1) / size
 }
 
-// askedByKey reports that existence is asked by key alone. Of resources that
-// proves nothing, while their list shows keys.
+// askedByKey reports that existence is asked by key alone: lists of resources
+// show keys.
 func askedByKey(e Entity) bool { return e == EntityJobs || e == EntityParts }
 
 func (c *Client) checkConfig(call string, options CheckOptions, opts []BulkOption) (cfg config, entities []Entity, err error) {

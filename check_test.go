@@ -573,12 +573,15 @@ func TestCheckWithoutAList(t *testing.T) {
 				untold.Requests = report.Jobs.Requests
 				assert.Equal(t, untold, report.Jobs)
 			default:
-				assert.Equal(t, told, report.Jobs)
+				if release == eryxontest.V08AsMigrated { // where it can't be told which row it is
+					assert.Equal(t, EntityCheck{Known: 4, Gone: 1, NotTold: 3, Requests: 2}, report.Jobs)
+				} else {
+					assert.Equal(t, told, report.Jobs)
+				}
 				assert.Equal(t, told, report.Parts)
 			}
 			if release == eryxontest.V01 {
-				// A missing resource is not proven to be gone.
-				assert.Equal(t, EntityCheck{Known: 4, Present: 3, NotTold: 1, Requests: 2}, report.Resources)
+				assert.Equal(t, told, report.Resources)
 				assert.Equal(t, EntityCheck{Known: 4, NotTold: 4, Requests: 1}, report.Cells)
 			}
 			run, err := onServer(t, srv).SyncAll(t.Context(), data, WithState(st))
@@ -910,8 +913,10 @@ func TestCheckLearnsIDs(t *testing.T) {
 				assert.Equal(t, 5, report.Resources.Compared, "their rows show keys")
 				return
 			}
-			assert.Equal(t, EntityCheck{Known: 5, Present: 3, Compared: 3, Differs: 1, Gone: 1, Requests: 2}, report.Jobs)
-			assert.Equal(t, ids[entityKey{EntityJobs, Key{"SAP", "J2"}}], entryOf(st, EntityJobs, "J2").ID)
+			if release != eryxontest.V08AsMigrated { // where keys of jobs can't be looked up
+				assert.Equal(t, EntityCheck{Known: 5, Present: 3, Compared: 3, Differs: 1, Gone: 1, Requests: 2}, report.Jobs)
+				assert.Equal(t, ids[entityKey{EntityJobs, Key{"SAP", "J2"}}], entryOf(st, EntityJobs, "J2").ID)
+			}
 			assert.Equal(t, EntityCheck{Known: 5, Present: 4, Compared: 4, Gone: 1, Requests: 2}, report.Parts)
 		})
 	}
@@ -1019,7 +1024,7 @@ func TestCheckHoldsTheKeysThatItJudges(t *testing.T) {
 	cfg := c.core.cfg
 	end, err := c.core.beginState(t.Context(), &cfg, true)
 	require.NoError(t, err)
-	r := &checkRun{co: c.core, cfg: &cfg, report: &CheckReport{}, at: &EntityCheck{}}
+	r := &checkRun{co: c.core, cfg: &cfg, report: &CheckReport{}, at: &EntityCheck{}, shown: make(map[Entity]Key)}
 	entry := entryOf(st, EntityJobs, "J0")
 	judged := false
 	require.NoError(t, r.settle(t.Context(), []StateEntry{entry}, func(int, *StateEntry) {

@@ -97,6 +97,10 @@ func (r *checkRun) byList(ctx context.Context, e Entity) error {
 	}
 	if diffable(e) {
 		err := r.ask(ctx, left.all(r.cfg.run, e), func(entry *StateEntry, d diffRecord) {
+			if d.blind { // it may be another row than the one that is known
+				r.notTold(entry)
+				return
+			}
 			r.judgeKey(entry, d, seen.whole && seen.keyed)
 		})
 		if !errors.Is(err, errNotAskable) {
@@ -140,9 +144,12 @@ func (r *checkRun) identify(ctx context.Context, e Entity, left *unmet) error {
 	}
 	known := make(map[Key]string)
 	err := r.ask(ctx, nameless, func(entry *StateEntry, d diffRecord) {
-		if d.exists() && isUUID(d.id) {
+		switch {
+		case d.exists() && isUUID(d.id):
 			known[entry.Key] = d.id
-		} else {
+		case d.blind: // its row can't be told among those of the list
+			r.notTold(entry)
+		default:
 			r.judgeKey(entry, d, false)
 		}
 	})
@@ -246,6 +253,7 @@ func (r *checkRun) meet(ctx context.Context, e Entity, hits []hit) error {
 		if batch[i], err = r.cfg.run.get(e, hits[i].key); err != nil {
 			return err
 		}
+		r.shown[e] = hits[i].key
 	}
 	return r.settle(ctx, batch, func(i int, entry *StateEntry) {
 		row := &hits[i].row

@@ -18,7 +18,8 @@ type checkRun struct {
 	report        *CheckReport
 	at            *EntityCheck // of the entity that is being checked
 
-	asked, notAskable bool // the unified endpoint has answered, is not there
+	asked, notAskable bool           // the unified endpoint has answered, is not there
+	shown             map[Entity]Key // a row that a list has shown
 	marks             []StateEntry
 }
 
@@ -98,11 +99,14 @@ func (r *checkRun) ask(ctx context.Context, entries iter.Seq2[StateEntry, error]
 		if len(batch) == 0 {
 			return nil
 		}
-		keys := make([]Key, len(batch))
-		for i := range batch {
-			keys[i] = batch[i].Key
+		keys := make([]Key, 0, len(batch)+1)
+		if key, ok := r.shown[batch[0].Entity]; ok && !r.co.findsRows(batch[0].Entity) {
+			keys = append(keys, key) // it shows whether the endpoint finds any
 		}
-		found, out, err := r.co.diffKeys(ctx, r.cfg, batch[0].Entity, keys)
+		for i := range batch {
+			keys = append(keys, batch[i].Key)
+		}
+		found, out, err := r.co.diffKeys(ctx, r.cfg, batch[0].Entity, keys, false)
 		if err != nil && !r.asked && unsupportedUnified(out) {
 			r.notAskable = true
 			return errNotAskable
@@ -120,16 +124,16 @@ func (r *checkRun) ask(ctx context.Context, entries iter.Seq2[StateEntry, error]
 	})
 }
 
-// judgeKey judges an entry by what the unified endpoint says of its key. Of
-// resources that a row is missing needs another proof.
-func (r *checkRun) judgeKey(entry *StateEntry, d diffRecord, proven bool) {
+// judgeKey judges an entry by what the unified endpoint says of its key. Unlisted
+// means that all rows were listed, with their keys, and this was not among them.
+func (r *checkRun) judgeKey(entry *StateEntry, d diffRecord, unlisted bool) {
 	told := d.exists() && (d.id == "" || isUUID(d.id))
 	switch {
 	case told && entry.ID != "" && d.id != "" && !strings.EqualFold(d.id, entry.ID):
 		r.madeAnew(entry, d.id)
 	case told:
 		r.present(entry, d.id)
-	case d.status == DiffCreate && (askedByKey(entry.Entity) || proven):
+	case d.status == DiffCreate, d.status == DiffUnknown && unlisted:
 		r.gone(entry, true)
 	default:
 		r.notTold(entry)

@@ -3,17 +3,12 @@ package eryxon
 import (
 	"bytes"
 	"errors"
-	"maps"
 )
 
 // This file delivers chunks to servers whose bulk answers are counts that prove
 // nothing. A record is reported as arrived only when something else has shown
 // it: the unified endpoint's answer, a single sync's, or the same bulk once
 // more, which counts as created what the first did not make.
-
-// fewRecords is up to how many records of a chunk are synced one by one where
-// no bulk can prove their outcome.
-const fewRecords = 20
 
 // singleRecords is up to how many are synced one by one although a bulk and a
 // look at the rows could prove their outcome: these would cost as much.
@@ -184,49 +179,6 @@ func (d *delivery[R, P]) forget(keys ...entityKey) {
 	d.e.cfg.run.forget(keys)
 }
 
-// deliverProven delivers records whose outcome only a single sync or a second
-// look can show. Of some the row's id is known already.
-func (d *delivery[R, P]) deliverProven(list []*sentRecord[R], ids map[Key]string, ambiguous bool) {
-	if len(list) == 0 {
-		return
-	}
-	if d.done.end != nil {
-		d.settleUnsent(list, ambiguous)
-		return
-	}
-	if d.c.entity == EntityParts {
-		list = d.translateParts(list, ambiguous)
-	}
-	if len(list) <= singleRecords {
-		d.deliverSingly(list, ambiguous)
-		return
-	}
-	var existing, fresh, open []*sentRecord[R]
-	for _, s := range list {
-		switch {
-		case s.vetted:
-			fresh = append(fresh, s)
-		case ids[s.key] != "":
-			existing = append(existing, s)
-		default:
-			open = append(open, s)
-		}
-	}
-	found, absent, more := d.existence(open)
-	existing = append(existing, found...)
-	absent = append(absent, fresh...)
-	if ids == nil {
-		ids = more
-	}
-	maps.Copy(ids, more)
-	d.deliverTwice(absent, ambiguous)
-	if len(existing) <= singleRecords {
-		d.deliverSingly(existing, ambiguous)
-		return
-	}
-	d.deliverUpdates(existing, ids, ambiguous)
-}
-
 // translateParts finishes the translation of parts that leave the unified
 // route: the others want their job's id.
 func (d *delivery[R, P]) translateParts(list []*sentRecord[R], ambiguous bool) []*sentRecord[R] {
@@ -295,8 +247,8 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 		mark(d.dialect(), &d.dialect().proven, d.c.entity, true)
 		switch r := any(P(&s.record)).(type) {
 		case *Job:
-			if r.Priority.IsSet() && !marked(d.dialect(), &d.dialect().absent, string(EntityJobs)+".priority") {
-				mark(d.dialect(), &d.dialect().present, string(EntityJobs)+".priority", true)
+			if r.Priority.IsSet() && !marked(d.dialect(), &d.dialect().absent, absentPriority) {
+				mark(d.dialect(), &d.dialect().present, absentPriority, true)
 			}
 		case *Operation:
 			if r.Status.IsSet() {
@@ -427,7 +379,7 @@ func (d *dialect) sawAbsent(e Entity, refusal error) bool {
 
 // omitAbsent leaves out the fields whose columns the server is known to lack.
 func omitAbsent(d *dialect, r any) {
-	if j, ok := r.(*Job); ok && marked(d, &d.absent, string(EntityJobs)+".priority") {
+	if j, ok := r.(*Job); ok && marked(d, &d.absent, absentPriority) {
 		j.Priority = Opt[int]{}
 	}
 }

@@ -23,6 +23,7 @@ type delivery[R any, P recordPtr[R]] struct {
 	done    finishedChunk
 	landed  bool    // something of the chunk is known to have arrived
 	left    int     // requests that the search may still make
+	doubts  int     // requests that may still be made to find out what a bulk has not written
 	scratch checker // allocated once, not once a record
 	// refusedTogether counts answers that refused records for another's fault,
 	// searched the requests that looked for it.
@@ -34,7 +35,7 @@ type delivery[R any, P recordPtr[R]] struct {
 
 func (e *engine[R, P]) work(c *chunk[R]) *finishedChunk {
 	list := c.live()
-	d := &delivery[R, P]{e: e, c: c, left: searchRequests}
+	d := &delivery[R, P]{e: e, c: c, left: searchRequests, doubts: doubtRequests}
 	d.done.holder = c
 	d.done.outcomes = make([]Outcome, 0, len(list))
 	switch {
@@ -148,7 +149,7 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 			safe = append(safe, s)
 		}
 	}
-	existing, absent, _ := d.existence(doubtful)
+	existing, absent := d.existence(doubtful)
 	for _, s := range existing {
 		d.refuseHazard(s, ambiguous)
 	}

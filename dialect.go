@@ -85,6 +85,9 @@ type dialect struct {
 
 	asking  chan struct{} // has room for the one call that asks the server
 	filling filling
+	reach   diffReach
+	noDiff  map[Entity]bool // the unified endpoint can't be asked
+	finds   map[Entity]bool // the unified endpoint has shown rows of the entity, or stored them
 
 	seen    time.Time // when the first of it was learned
 	assumed bool      // it comes from an earlier run and no answer has borne it out
@@ -97,7 +100,7 @@ func (d *dialect) saw(r Release) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.assumed && d.release != ReleaseUnknown && d.release != r {
-		d.filling, d.noUnified, d.proven, d.absent, d.limits, d.seen = fillingUnknown, nil, nil, nil, nil, time.Time{}
+		d.filling, d.noUnified, d.noDiff, d.finds, d.proven, d.absent, d.limits, d.seen = fillingUnknown, nil, nil, nil, nil, nil, nil, time.Time{}
 		d.release = ReleaseUnknown
 	}
 	d.assumed = false
@@ -189,6 +192,23 @@ func marked[K comparable, V any](d *dialect, m *map[K]V, k K) V {
 // unifiedEntity reports whether the unified endpoint takes the entity at all.
 func (co *core) unifiedEntity(e Entity) bool {
 	return diffable(e) && !marked(&co.shared.dialect, &co.shared.dialect.noUnified, e)
+}
+
+// absentPriority is the column of jobs that the unified endpoint takes for
+// granted and some databases lack.
+const absentPriority = string(EntityJobs) + ".priority"
+
+// findsRows reports whether the unified endpoint is known to find the entity's
+// rows. It does not say when its look-up fails, for a column that the database
+// lacks: then it finds none.
+func (co *core) findsRows(e Entity) bool {
+	return e == EntityParts || co.release() == ReleaseV01 || co.knownToFill() || marked(&co.shared.dialect, &co.shared.dialect.finds, e)
+}
+
+// asksRows reports whether the unified endpoint can be asked about rows of the
+// entity.
+func (co *core) asksRows(e Entity) bool {
+	return diffable(e) && !marked(&co.shared.dialect, &co.shared.dialect.noDiff, e)
 }
 
 // unifiable reports whether the unified endpoint writes every field that the

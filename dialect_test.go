@@ -810,9 +810,10 @@ func TestAColumnThatNoListShowsDoesNotHideAnUpdate(t *testing.T) {
 			require.NoError(t, err)
 			before = len(srv.Requests())
 			res, err = client.Jobs.BulkSync(t.Context(), jobs, eryxon.WithMissingColumnsOmitted())
-			require.ErrorIs(t, err, eryxon.ErrNaturalKeyTaken)
-			assert.Equal(t, 199, res.Counts.Succeeded())
-			assert.LessOrEqual(t, len(srv.Requests())-before, 4)
+			require.Error(t, err)
+			assert.Equal(t, 180, res.Counts.Unknown, "updates of jobs can't be told in bulk where they can't be compared")
+			assert.Equal(t, 20, res.Counts.Succeeded())
+			assert.LessOrEqual(t, len(srv.Requests())-before, 3+20)
 		})
 	}
 }
@@ -885,13 +886,21 @@ func TestNewCellsCostLittleOnAServerThatIsNotKnownYet(t *testing.T) {
 		assert.Len(t, srv.Rows(eryxontest.Cells), res.Counts.Succeeded(), release)
 		assert.Zero(t, res.Counts.Unknown)
 
-		// A second time each is looked at, for a deleted one is counted as updated.
-		srv.Delete(eryxontest.Cells, "SAP", "c5")
+		if release == eryxontest.V08AsMigrated {
+			continue
+		}
 		before := len(srv.Requests())
 		res, err := client.Cells.BulkSync(t.Context(), cells)
-		require.Error(t, err)
-		assert.Equal(t, len(srv.Rows(eryxontest.Cells)), res.Counts.Succeeded(), release)
-		assert.LessOrEqual(t, len(srv.Requests())-before, 61, release)
+		require.NoError(t, err)
+		assert.Equal(t, 60, res.Counts.Updated)
+		assert.Equal(t, 2, len(srv.Requests())-before, "an update of a cell that is there can't fail")
+		// Few are looked at each, for a deleted one is counted as updated.
+		srv.Delete(eryxontest.Cells, "SAP", "c5")
+		before = len(srv.Requests())
+		res, err = client.Cells.BulkSync(t.Context(), cells[:15])
+		require.ErrorIs(t, err, eryxon.ErrDeletedOnServer)
+		assert.Equal(t, 14, res.Counts.Succeeded())
+		assert.LessOrEqual(t, len(srv.Requests())-before, 16, release)
 	}
 }
 

@@ -3,12 +3,14 @@ package eryxon
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
+	"slices"
 )
 
 // Bounds of one question about keys. The server puts all external ids of a
 // request into a URL of its own; where a gateway cuts that short, rows that
-// exist look as if they did not.
+// exist look as if they did not. A longer one is trusted once it has shown rows.
 const (
 	maxDiffKeys = 500
 	maxDiffURL  = 6000 // bytes that the external ids take in it
@@ -33,91 +35,204 @@ type diffRecord struct {
 	changes []string
 	message string // the server's, of an error
 	doubt   string // why the status is unknown
+	blind   bool   // there is a row, but it was not compared, and its id can't be told
+}
+
+// disbelieve makes nothing of an answer that there is no row, unless something
+// else has borne it out.
+func (r *diffRecord) disbelieve(e Entity) {
+	if r.status == DiffCreate && e != EntityJobs {
+		*r = diffRecord{doubt: "the server finds no row of any key asked about, which it also does where its database lacks a column"}
+	}
+}
+
+// asParent corrects what is said of a job by what is said of a part that names
+// it as its own: for that the server looks for no column that may be missing. It
+// tells whether there is a row, not which.
+func (r *diffRecord) asParent(part diffRecord) {
+	missing := part.status == DiffError && understand(part.message).kind == ErrParentNotFound
+	switch {
+	case r.status != DiffCreate, missing:
+	case part.status == DiffCreate, part.exists():
+		*r = diffRecord{status: DiffUpdate, blind: true}
+	default:
+		*r = diffRecord{doubt: cmpOr(part.doubt, "the server neither finds its row nor says that there is none: "+part.message)}
+	}
 }
 
 // exists reports that a row of the key is known to exist.
 func (r *diffRecord) exists() bool { return r.status == DiffUpdate || r.status == DiffUnchanged }
 
-// diffKeys asks which of the keys have a row, without changing anything. Every
+// question asks about a key. A record that goes with it is compared with what
+// the row was last synced with; without one the least is asked that the server
+// looks up.
+type question struct {
+	key    Key
+	record []byte
+}
+
+// diffKeys is diff for keys alone: the content is not compared, so "update" and
+// "unchanged" mean the same.
+func (co *core) diffKeys(ctx context.Context, cfg *config, entity Entity, keys []Key, expected bool) (map[Key]diffRecord, *result, error) {
+	questions := make([]question, len(keys))
+	for i, k := range keys {
+		questions[i].key = k
+	}
+	return co.diff(ctx, cfg, entity, questions, expected)
+}
+
+// diff asks which of the keys have a row, without changing anything. Every
 // key of the input is in the map; one that the answer omits, repeats or
 // contradicts is DiffUnknown there. The keys' sources may differ: each request
-// has one. The result is the last request's, with the attempts and waits of all
-// of them; it is nil where there was none to make. On an error the map holds
-// what was learned before it.
+// has one. Rows that are expected are asked about in longer requests. The
+// result is the last request's, with the attempts and waits of all of them; it
+// is nil where there was none to make. On an error the map holds what was learned
+// before it.
 //
-// Two things it can't tell. Of resources, "create" proves nothing: a database
-// whose table lacks a column that the question itself uses says it of all. And
-// the content is not compared, so "update" and "unchanged" mean the same.
-func (co *core) diffKeys(ctx context.Context, cfg *config, entity Entity, keys []Key) (map[Key]diffRecord, *result, error) {
-	found := make(map[Key]diffRecord, len(keys))
-	var bySource map[string][]string
+// That there is no row proves nothing before the server has shown one of the
+// entity, or stored one: it also finds none where its database lacks a column that
+// it looks for. Jobs are asked about as parents of parts, too, until then.
+func (co *core) diff(ctx context.Context, cfg *config, entity Entity, questions []question, expected bool) (map[Key]diffRecord, *result, error) {
+	found := make(map[Key]diffRecord, len(questions))
+	var bySource map[string][]question
 	var sources []string
-	for _, k := range keys {
-		if _, ok := found[k]; ok {
+	for _, q := range questions {
+		if _, ok := found[q.key]; ok {
 			continue
 		}
-		found[k] = diffRecord{doubt: "nothing was asked about it"}
+		found[q.key] = diffRecord{doubt: "nothing was asked about it"}
 		if bySource == nil {
-			bySource = make(map[string][]string, 1)
+			bySource = make(map[string][]question, 1)
 		}
-		if _, ok := bySource[k.Source]; !ok {
-			sources = append(sources, k.Source)
+		if _, ok := bySource[q.key.Source]; !ok {
+			sources = append(sources, q.key.Source)
 		}
-		bySource[k.Source] = append(bySource[k.Source], k.ExternalID)
+		bySource[q.key.Source] = append(bySource[q.key.Source], q)
 	}
+	d := &co.shared.dialect
 	var total *result
 	for _, source := range sources {
-		for ids := bySource[source]; len(ids) > 0; {
-			n := askable(ids)
-			answers, out := co.diffSome(ctx, cfg, entity, source, ids[:n])
+		for list := bySource[source]; len(list) > 0; {
+			n, size := d.askable(list, expected)
+			answers, out := co.diffSome(ctx, cfg, entity, list[:n])
 			if total != nil {
 				out.attempts += total.attempts
 				out.waited += total.waited
 			}
 			total = out
+			if unsupportedUnified(out) {
+				mark(d, &d.noDiff, entity, true)
+			}
 			if out.err != nil {
 				return found, total, out.err
 			}
-			for i, id := range ids[:n] {
-				found[Key{Source: source, ExternalID: id}] = answers[i]
+			shown := slices.ContainsFunc(answers, func(r diffRecord) bool { return r.exists() && !r.blind })
+			if !d.reached(n, size, shown) {
+				continue // with fewer keys
 			}
-			ids = ids[n:]
+			if shown {
+				mark(d, &d.finds, entity, true)
+			} else if !co.findsRows(entity) {
+				for i := range answers {
+					answers[i].disbelieve(entity)
+				}
+			}
+			for i, q := range list[:n] {
+				found[q.key] = answers[i]
+			}
+			list = list[n:]
 		}
 	}
 	return found, total, nil
 }
 
-// askable is how many of the external ids one request may ask about.
-func askable(ids []string) int {
-	room := maxDiffURL
-	for i, id := range ids[:min(len(ids), maxDiffKeys)] {
-		room -= len(`%2C`)
-		for _, c := range []byte(id) {
-			room--
-			if c < '0' || c > 'z' || c > '9' && c < 'A' || c > 'Z' && c < 'a' {
-				room -= 2
-			}
-		}
-		if room < 0 && i > 0 {
-			return i
-		}
-	}
-	return min(len(ids), maxDiffKeys)
+// diffReach is how long a URL the server is known to look keys up with.
+type diffReach struct {
+	proven int  // bytes; a question of that length has shown rows
+	short  bool // a longer one has shown none, though they were expected
 }
 
-func (co *core) diffSome(ctx context.Context, cfg *config, entity Entity, source string, ids []string) ([]diffRecord, *result) {
+// askable is how many of the keys one request may ask about, and how many bytes
+// they take in a URL. Rows that are expected may be asked about at any length,
+// until that has failed: their answer shows whether they could be looked up.
+func (d *dialect) askable(list []question, expected bool) (n, size int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	room, most := max(maxDiffURL, d.reach.proven), maxRecords
+	switch {
+	case expected && !d.reach.short:
+		room = math.MaxInt
+	case d.reach.proven <= maxDiffURL:
+		most = maxDiffKeys
+	}
+	for _, q := range list[:min(len(list), most)] {
+		more := urlSize(q.key.ExternalID)
+		if n > 0 && size+more > room {
+			break
+		}
+		n, size = n+1, size+more
+	}
+	return n, size
+}
+
+// reached learns from an answer whether so many keys, of that many bytes, can be
+// looked up at once. It reports whether what the answer says is to be trusted.
+func (d *dialect) reached(n, size int, shown bool) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch r := &d.reach; {
+	case shown:
+		r.proven = max(r.proven, size)
+	case n > 1 && size > max(maxDiffURL, r.proven):
+		r.short = true
+		return false
+	}
+	return true
+}
+
+// urlSize is how many bytes an external id takes in a list within a URL.
+func urlSize(id string) int {
+	size := len(`%2C`)
+	for _, c := range []byte(id) {
+		size++
+		if c < '0' || c > 'z' || c > '9' && c < 'A' || c > 'Z' && c < 'a' {
+			size += 2
+		}
+	}
+	return size
+}
+
+func (co *core) diffSome(ctx context.Context, cfg *config, entity Entity, list []question) ([]diffRecord, *result) {
 	body := append(append([]byte(`{"`), entity...), `":[`...)
-	want := make([]Key, len(ids))
-	for i, id := range ids {
+	want := make([]Key, len(list))
+	for i, q := range list {
+		want[i] = q.key
 		if i > 0 {
 			body = append(body, ',')
 		}
-		want[i] = Key{Source: source, ExternalID: id}
-		body = appendProbe(body, entity, want[i])
+		if q.record != nil {
+			body = append(body, q.record...)
+		} else {
+			body = appendProbe(body, entity, q.key)
+		}
+	}
+	asParents := entity == EntityJobs && !co.findsRows(entity)
+	if asParents {
+		body = append(body, `],"parts":[`...)
+		for i, k := range want {
+			if i > 0 {
+				body = append(body, ',')
+			}
+			body = append(body, '{')
+			body = appendText(body, `"external_id":`, k.ExternalID)
+			body = appendText(body, `"external_source":`, k.Source)
+			body = appendText(body, `"part_number":`, "-")
+			body = append(appendText(body, `"job_external_id":`, k.ExternalID), '}')
+		}
 	}
 	body = append(body, "]}"...)
 	var answer *erpAnswer
-	cl := call{method: http.MethodPost, path: erpDiffPath, body: body, records: len(ids), repeatable: true,
+	cl := call{method: http.MethodPost, path: erpDiffPath, body: body, records: len(list), repeatable: true,
 		decode: func(body []byte) (*envelope, error) {
 			var err error
 			answer, err = readERP(body, co.redact)
@@ -127,7 +242,13 @@ func (co *core) diffSome(ctx context.Context, cfg *config, entity Entity, source
 	if out.fate != fateAnswered {
 		return nil, out
 	}
-	return matchDiff(want, answer.entity(entity)), out
+	found := matchDiff(want, answer.entity(entity))
+	if parts := answer.entity(EntityParts); asParents && len(parts.diffs) > 0 {
+		for i, part := range matchDiff(want, parts) {
+			found[i].asParent(part)
+		}
+	}
+	return found, out
 }
 
 // appendProbe appends the least record that the server will look up.

@@ -143,7 +143,7 @@ func (s *columnSight) recall(d *dialect) {
 			s.hash[e] = columnFact{known: true, there: true}
 		}
 	}
-	if marked(d, &d.absent, string(EntityJobs)+".priority") {
+	if marked(d, &d.absent, absentPriority) {
 		s.priority = columnFact{known: true, how: how}
 	}
 }

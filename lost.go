@@ -6,45 +6,6 @@ import (
 	"strings"
 )
 
-// maxSingleCells is up to how many cells of a chunk are synced one by one.
-const maxSingleCells = 100
-
-// tellLost settles new records of which some did not arrive, for an entity whose
-// rows the unified endpoint can tell.
-func (d *delivery[R, P]) tellLost(list []*sentRecord[R], out *result, status Status) {
-	if status == StatusCreated || status == StatusUpdated {
-		status = StatusSynced
-	}
-	keys := make([]Key, len(list))
-	for i, s := range list {
-		keys[i] = s.key
-	}
-	found, asked, err := d.e.co.diffKeys(d.e.flight.goOn, d.e.cfg, d.c.entity, keys)
-	if asked != nil {
-		d.count(asked, 0)
-	}
-	var lost, open []*sentRecord[R]
-	for _, s := range list {
-		switch r := found[s.key]; {
-		case r.exists():
-			d.arrive(s, out, status, r.id)
-		case err == nil && r.status == DiffCreate:
-			lost = append(lost, s)
-		default:
-			open = append(open, s)
-		}
-	}
-	d.doubt(open, out, err)
-	few := min(len(lost), fewRecords)
-	first := len(d.done.outcomes)
-	d.deliverSingly(lost[:few], true)
-	if refused := sharedRefusal(d.done.outcomes[first:]); refused != nil {
-		d.shareRefusal(lost[few:], refused)
-	} else {
-		d.doubt(lost[few:], out, errors.New("single syncs of some showed no reason that all share"))
-	}
-}
-
 // sharedRefusal returns the first of refusals that the same content meets
 // every time; nil if any outcome is not one.
 func sharedRefusal(outcomes []Outcome) *RecordError {
@@ -131,10 +92,9 @@ func (d *delivery[R, P]) findLost(list []*sentRecord[R], out *result, lost int, 
 			}
 		case g.lost == len(g.list):
 			d.settleLost(g.list)
-		case d.left == 0:
-			d.doubt(g.list, g.out, errors.New("too many records were lost to look for each"))
+		case d.take(1) == 0:
+			d.doubt(g.list, g.out, errTooManyLost)
 		default:
-			d.left--
 			half := len(g.list) / 2
 			again, answer := d.send(g.list[:half], false)
 			if again.fate != fateAnswered || !answer.counted() || answer.created > min(half, g.lost) || answer.created+answer.updated != half {
@@ -148,7 +108,7 @@ func (d *delivery[R, P]) findLost(list []*sentRecord[R], out *result, lost int, 
 
 // settleLost settles records that the server claimed and did not store.
 func (d *delivery[R, P]) settleLost(list []*sentRecord[R]) {
-	few := min(len(list), singleRecords+1)
+	few := d.take(min(len(list), singleRecords+1))
 	first := len(d.done.outcomes)
 	stale := d.stale
 	d.deliverSingly(list[:few], true)
@@ -163,13 +123,15 @@ func (d *delivery[R, P]) settleLost(list []*sentRecord[R]) {
 	}
 	refused := sharedRefusal(d.done.outcomes[first:])
 	if refused == nil {
-		few := min(len(rest), fewRecords)
-		d.deliverSingly(rest[:few], true)
-		d.doubt(rest[few:], &result{}, errors.New("single syncs of some showed no reason that all share"))
+		d.giveReason(rest, &result{}, errTooManyLost)
 		return
 	}
 	// The last bulk may have written what the one before it lost: only what is
 	// counted as new once more is known not to be there.
+	if d.take(1) == 0 {
+		d.doubt(rest, &result{}, errTooManyLost)
+		return
+	}
 	again, answer := d.send(rest, true)
 	if again.fate != fateAnswered || !answer.counted() || answer.created != len(rest) {
 		d.doubt(rest, again, again.err)
@@ -177,6 +139,8 @@ func (d *delivery[R, P]) settleLost(list []*sentRecord[R]) {
 	}
 	d.shareRefusal(rest, refused)
 }
+
+var errTooManyLost = errors.New("too many records were lost to look for each")
 
 // lostLike is why a record is not there that the server claimed to have stored.
 type lostLike struct{ other *RecordError }

@@ -63,7 +63,7 @@ func deliverLifted[C any, PC recordPtr[C], R any, P recordPtr[R]](carrier *engin
 		return
 	}
 	e := newEngine[C, PC](carrier.co, newEndpoint(entityOf[C]()), carrier.cfg, carrier.flight)
-	d := &delivery[C, PC]{e: e, c: newChunk[C](e.at.entity), left: searchRequests}
+	d := &delivery[C, PC]{e: e, c: newChunk[C](e.at.entity), left: searchRequests, doubts: doubtRequests}
 	d.done.end = done.end
 	for i := range list {
 		r := PC(&list[i])

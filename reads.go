@@ -430,7 +430,7 @@ func (s *syncer[R, P, Row]) notFound(key Key) error {
 
 // findAsked asks the unified endpoint for the row's id.
 func (s *syncer[R, P, Row]) findAsked(ctx context.Context, cfg *config, key Key) (*Row, error) {
-	found, out, err := s.co.diffKeys(ctx, cfg, s.at.entity, []Key{key})
+	found, out, err := s.co.diffKeys(ctx, cfg, s.at.entity, []Key{key}, false)
 	if err != nil {
 		return nil, s.co.unsupported("", out)
 	}
@@ -442,6 +442,9 @@ func (s *syncer[R, P, Row]) findAsked(ctx context.Context, cfg *config, key Key)
 		return nil, s.notFound(key)
 	case r.status == DiffError:
 		return nil, complain(understand(r.message).kind, cmpOr(r.message, "the server gave no reason"))
+	case r.blind:
+		return nil, fmt.Errorf("eryxon: find %s %s: %w: there is a row of the key, but the server, whose database lacks a column that it looks for, does not tell which; keep the ID that Sync returns",
+			s.at.entity.singular(), key, ErrUnsupported)
 	case !r.exists():
 		return nil, complain(ErrBadAnswer, r.doubt)
 	case !isUUID(r.id):

@@ -31,7 +31,7 @@ func (co *core) resolve(ctx context.Context, cfg *config, e Entity, keys []Key) 
 	if len(ask) == 0 {
 		return ids, nil, nil
 	}
-	found, out, err := co.diffKeys(ctx, cfg, e, ask)
+	found, out, err := co.diffKeys(ctx, cfg, e, ask, true)
 	for k, r := range found {
 		if r.exists() && r.id != "" {
 			ids[k] = r.id

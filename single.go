@@ -78,7 +78,7 @@ func (s *syncer[R, P, Row]) syncCounted(ctx context.Context, cfg *config, r P, r
 	f := newFlight(ctx, s.co, cfg)
 	defer f.close()
 	e := newEngine[R, P](s.co, s.at, cfg, f)
-	d := &delivery[R, P]{e: e, c: newChunk[R](s.at.entity), left: searchRequests}
+	d := &delivery[R, P]{e: e, c: newChunk[R](s.at.entity), left: searchRequests, doubts: doubtRequests}
 	if _, err := add(d.c, r, res.Key, 0, cfg.source, math.MaxInt); err != nil {
 		res.Status = StatusFailed
 		return res.close(err)

@@ -187,7 +187,7 @@ func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *Syn
 		hazards(&rules, r)
 		absent := false
 		if onlyOnUpdate(rules.details) && diffable(s.at.entity) {
-			found, _, err := s.co.diffKeys(ctx, cfg, s.at.entity, []Key{res.Key})
+			found, _, err := s.co.diffKeys(ctx, cfg, s.at.entity, []Key{res.Key}, false)
 			absent = err == nil && found[res.Key].status == DiffCreate
 		}
 		if err := rules.err(0, res.Key); err != nil && !absent {

@@ -2,6 +2,7 @@ package eryxon
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -19,59 +20,63 @@ func (d *delivery[R, P]) deliverUnified(list []*sentRecord[R], ambiguous bool) {
 			carried = append(carried, s)
 		}
 	}
-	ask := partial
-	if len(partial) > 0 {
-		ask = append(partial[:len(partial):len(partial)], others...) // they are asked about anyway, later
+	if d.c.entity == EntityParts {
+		partial, others = d.translateParts(partial, ambiguous), d.translateParts(others, ambiguous)
 	}
-	existing, absent, ids := d.existence(ask)
 	if len(partial) > 0 {
-		others = nil
-	}
-	for _, s := range absent {
-		if ok, _ := unifiable(P(&s.record)); ok {
-			carried = append(carried, s)
-			continue
+		// The others are asked about anyway, later.
+		err := d.ask(slices.Concat(partial, others), false)
+		for _, s := range partial {
+			if err == nil && s.before.status == DiffCreate {
+				carried = append(carried, s)
+			} else {
+				others = append(others, s)
+			}
 		}
-		s.vetted = true
-		others = append(others, s)
 	}
 	for _, group := range bySource(carried) {
 		for len(group) > 0 && d.done.end == nil {
 			n := d.fitting(group)
-			others = append(others, d.unified(group[:n], ambiguous, false)...)
+			left := d.unified(group[:n], ambiguous, false)
+			for _, s := range left {
+				s.before = diffRecord{}
+			}
+			if d.c.entity == EntityParts {
+				left = d.translateParts(left, ambiguous)
+			}
+			others = append(others, left...)
 			group = group[n:]
 		}
 		if len(group) > 0 {
 			d.settleUnsent(group, ambiguous)
 		}
 	}
-	d.deliverProven(append(existing, others...), ids, ambiguous)
+	d.deliverProven(others, ambiguous)
 }
 
 // existence tells rows that exist from those that do not. What can't be told
 // counts as existing, for which no field may be overwritten.
-func (d *delivery[R, P]) existence(list []*sentRecord[R]) (existing, absent []*sentRecord[R], ids map[Key]string) {
-	if len(list) == 0 || d.done.end != nil {
-		return list, nil, nil
-	}
-	keys := make([]Key, len(list))
-	for i, s := range list {
-		keys[i] = s.key
-	}
-	found, out, err := d.e.co.diffKeys(d.e.flight.goOn, d.e.cfg, d.c.entity, keys)
-	d.asked(out)
-	ids = make(map[Key]string, len(list))
+func (d *delivery[R, P]) existence(list []*sentRecord[R]) (existing, absent []*sentRecord[R]) {
+	var keys []Key
 	for _, s := range list {
-		r := found[s.key]
-		if err == nil && r.status == DiffCreate {
-			absent = append(absent, s)
-			continue
+		if d.dialect().id(d.c.entity, s.key) == "" && d.e.cfg.run.id(d.c.entity, s.key) == "" {
+			keys = append(keys, s.key)
 		}
-		existing = append(existing, s)
-		ids[s.key] = r.id
-		d.dialect().remember(d.c.entity, s.key, r.id)
 	}
-	return existing, absent, ids
+	if len(keys) == 0 || d.done.end != nil {
+		return list, nil
+	}
+	found, out, err := d.e.co.diffKeys(d.e.flight.goOn, d.e.cfg, d.c.entity, keys, true)
+	d.asked(out)
+	for _, s := range list {
+		if r := found[s.key]; err == nil && r.status == DiffCreate {
+			absent = append(absent, s)
+		} else {
+			existing = append(existing, s)
+			d.dialect().remember(d.c.entity, s.key, r.id)
+		}
+	}
+	return existing, absent
 }
 
 func bySource[R any](list []*sentRecord[R]) [][]*sentRecord[R] {
@@ -131,6 +136,7 @@ func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) 
 	switch {
 	case out.fate != fateAnswered && unsupportedUnified(out):
 		mark(d.dialect(), &d.dialect().noUnified, d.c.entity, true)
+		mark(d.dialect(), &d.dialect().noDiff, d.c.entity, true)
 		return list
 	case out.fate != fateAnswered && len(list) > 1 && d.tooLarge(list, out):
 		half := len(list) / 2
@@ -173,8 +179,9 @@ func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) 
 			d.fail(s, out, f.status, recordError(f, false, d.e.co.redact))
 		}
 	}
-	if stored { // with all columns that the other routes write by themselves
+	if stored { // with all columns that the other routes write, and that look-ups use
 		mark(d.dialect(), &d.dialect().proven, d.c.entity, true)
+		mark(d.dialect(), &d.dialect().finds, d.c.entity, true)
 	}
 	for _, text := range texts {
 		group := together[text]
@@ -225,6 +232,7 @@ func (d *delivery[R, P]) spread(list []*sentRecord[R], ambiguous bool) ([]*sentR
 // lacks deals with a column that the server's database does not have.
 func (d *delivery[R, P]) lacks(s *sentRecord[R], out *result, f *finding, column string) []*sentRecord[R] {
 	if column == "priority" && d.c.entity == EntityJobs {
+		mark(d.dialect(), &d.dialect().absent, absentPriority, true)
 		mark(d.dialect(), &d.dialect().noUnified, d.c.entity, true)
 		return []*sentRecord[R]{s} // the endpoint writes it always, other routes where it is given
 	}

@@ -3,80 +3,11 @@ package eryxon
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"math"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 )
-
-// deliverUpdates updates rows that exist, of the given ids, by bulk, and reads
-// the rows back: a failed update is counted like any other. What the rows do not
-// show is synced singly.
-func (d *delivery[R, P]) deliverUpdates(list []*sentRecord[R], ids map[Key]string, ambiguous bool) {
-	for len(list) > 0 {
-		if d.done.end != nil {
-			d.settleUnsent(list, ambiguous)
-			return
-		}
-		n := d.fitting(list)
-		d.updateAndLook(list[:n], ids, ambiguous)
-		list = list[n:]
-	}
-}
-
-func (d *delivery[R, P]) updateAndLook(list []*sentRecord[R], ids map[Key]string, ambiguous bool) {
-	out, answer := d.send(list, ambiguous)
-	switch {
-	case out.fate == fateAnswered:
-	case len(list) > 1 && d.tooLarge(list, out):
-		d.deliverUpdates(list, ids, out.mayHaveWritten())
-		return
-	default:
-		d.settleFailed(list, out)
-		return
-	}
-	list = d.settleListed(list, out, answer)
-	wanted := make(map[string]bool, len(list))
-	for _, s := range list {
-		if id := ids[s.key]; id != "" {
-			wanted[id] = true
-		}
-	}
-	rows, err := d.recentRows(d.c.entity, wanted)
-	status := StatusUpdated
-	if ambiguous || out.ambiguous {
-		status = StatusSynced
-	}
-	present := &d.dialect().present
-	var unseen []*sentRecord[R]
-	tried := false
-	for _, s := range list {
-		row := rows[ids[s.key]]
-		hidden := d.hiddenColumn(s)
-		switch {
-		case row == nil || !shows(row, d.c.json(s), hidden):
-			unseen = append(unseen, s)
-		case hidden == "" || row[hidden] != nil || marked(d.dialect(), present, string(d.c.entity)+"."+hidden):
-			d.arrive(s, out, status, ids[s.key])
-		case !tried:
-			// One single sync tells whether there is such a column, for all
-			// that follow.
-			tried = true
-			d.deliverSingly([]*sentRecord[R]{s}, true)
-		default:
-			unseen = append(unseen, s)
-		}
-	}
-	few := min(len(unseen), fewRecords)
-	d.deliverSingly(unseen[:few], true)
-	if err == nil {
-		err = errors.New("the list of rows does not show what was sent")
-	}
-	d.doubt(unseen[few:], out, err)
-}
 
 // lookPages is up to how many pages of a list are read to find rows.
 const lookPages = 5
@@ -130,46 +61,6 @@ func (d *delivery[R, P]) listPage(e Entity, offset int) ([]map[string]json.RawMe
 	return list, out.err
 }
 
-// hiddenColumn is the one optional column of a record that lists do not show,
-// where no update can fail for its value: then a row that shows all the rest has
-// it too. For had the update failed, the row held the rest before it, and there
-// was nothing for it to fail for.
-func (d *delivery[R, P]) hiddenColumn(s *sentRecord[R]) string {
-	if j, ok := any(P(&s.record)).(*Job); ok {
-		if n, ok := j.Priority.Get(); ok && n >= 0 && n <= math.MaxInt32 && !marked(d.dialect(), &d.dialect().absent, string(EntityJobs)+".priority") {
-			return "priority"
-		}
-	}
-	return ""
-}
-
-// shows reports whether a row holds everything that a record, as it was sent,
-// says; of the hidden column, if the row lacks it, it tells nothing.
-func shows(row map[string]json.RawMessage, sent []byte, hidden string) bool {
-	var want map[string]json.RawMessage
-	if json.Unmarshal(sent, &want) != nil {
-		return false
-	}
-	for name, value := range want {
-		if name == "external_id" || name == "external_source" {
-			continue
-		}
-		got, ok := row[name]
-		if carrier, isLink := strings.CutSuffix(name, "_id"); !ok && isLink {
-			var linked map[string]json.RawMessage
-			ok = json.Unmarshal(row[carrier], &linked) == nil
-			got = linked["id"]
-		}
-		if !ok && name == hidden {
-			continue
-		}
-		if !ok || !sameValue(value, got) {
-			return false
-		}
-	}
-	return true
-}
-
 // sameValue compares JSON values as the database stores them: numbers by
 // value, days as the moment that they begin.
 func sameValue(want, got []byte) bool {
@@ -215,8 +106,9 @@ func (d *delivery[R, P]) deliverTwice(list []*sentRecord[R], ambiguous bool) {
 		sure = sure[1:]
 		existed = existed || d.done.outcomes[first].Status == StatusUpdated
 	}
-	if d.c.entity == EntityCells && len(sure) <= maxSingleCells && (existed || d.remembered(sure)) {
+	if d.c.entity == EntityCells && len(sure) <= d.doubts && (existed || d.remembered(sure)) {
 		// As twice would find, at the price of the bulk.
+		d.take(len(sure))
 		d.deliverSingly(sure, ambiguous)
 		return
 	}
@@ -336,11 +228,13 @@ func (d *delivery[R, P]) recount(list []*sentRecord[R], out *result, created, up
 		d.doubt(list, out, d.done.end)
 		return
 	}
-	if d.c.entity == EntityCells && updated > 0 {
+	switch {
+	case updated > 0 && d.c.entity == EntityCells && len(list) <= d.doubts:
 		// A cell that was deleted is counted as updated: only its row tells.
-		few := min(len(list), maxSingleCells)
-		d.deliverSingly(list[:few], true)
-		d.doubt(list[few:], out, errors.New("updates of cells can be told one by one only, and these are too many"))
+		d.giveReason(list, out, nil)
+		return
+	case updated > 0 && diffable(d.c.entity):
+		d.giveReason(list, out, errUpdateUntold)
 		return
 	}
 	again, second := d.send(list, false)
@@ -355,10 +249,6 @@ func (d *delivery[R, P]) recount(list []*sentRecord[R], out *result, created, up
 		status = StatusCreated
 	case updated == len(list) && second.created == 0:
 		status = StatusUpdated
-	}
-	if second.created > 0 && diffable(d.c.entity) {
-		d.tellLost(list, again, status)
-		return
 	}
 	d.findLost(list, again, second.created, status)
 }

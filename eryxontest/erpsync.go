@@ -69,12 +69,18 @@ func (s *Server) erpRecords(c *call, e Entity, list []any, sync bool) []erpRecor
 		p := parser{s: texts[i]}
 		r := erpRecord{rec: rec, key: keyOf(rec), hash: syncHash(p.canonical(nil, true))}
 		r.missing = s.erpMissing(e, rec, primary, sync)
-		if r.missing == "" && (e != Resources || s.hasColumn(e, "sync_hash")) {
+		if r.missing == "" && s.erpFinds(e, sync) {
 			r.existing = s.live(e, r.key)
 		}
 		out[i] = r
 	}
 	return out
+}
+
+// erpFinds reports whether the look-up of rows names columns only that the table
+// has; otherwise it fails, which the server doesn't mention, and finds none.
+func (s *Server) erpFinds(e Entity, sync bool) bool {
+	return s.hasColumn(e, "sync_hash") && (sync || e != Jobs || s.hasColumn(e, "priority"))
 }
 
 func (s *Server) hasColumn(e Entity, name string) bool {

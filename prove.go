@@ -1,0 +1,236 @@
+package eryxon
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// This file proves what a bulk has done that is answered by counts. With a row
+// the server keeps a hash of the record that it was last synced with, and the
+// unified endpoint tells whether a record has that hash: asked before and after
+// the bulk, it tells whether the bulk was written.
+//
+// A bulk's hash is over the fields as they were sent, the endpoint's over sorted
+// ones. So a record goes out sorted, and its hash is found afterwards; but where
+// it was found before, out of order, and its hash is not found any more.
+
+// doubtRequests is how many requests a chunk may take to find out what became
+// of records that a bulk has not, or not provably, written.
+const doubtRequests = 20
+
+// take is how many of n requests are left to find out what became of records.
+func (d *delivery[R, P]) take(n int) int {
+	n = min(n, d.doubts)
+	d.doubts -= n
+	return n
+}
+
+// deliverProven delivers records that the unified endpoint can't carry.
+func (d *delivery[R, P]) deliverProven(list []*sentRecord[R], ambiguous bool) {
+	if list = d.withoutAbsent(list, ambiguous); len(list) == 0 {
+		return
+	}
+	if d.done.end != nil {
+		d.settleUnsent(list, ambiguous)
+		return
+	}
+	if len(list) <= singleRecords {
+		d.deliverSingly(list, ambiguous)
+		return
+	}
+	canary := 0
+	if d.c.entity == EntityResources {
+		// A row that is known to be there shows whether the endpoint finds any.
+		for canary < singleRecords && !d.e.co.findsRows(d.c.entity) && d.e.co.asksRows(d.c.entity) {
+			d.deliverSingly(list[canary:canary+1], ambiguous)
+			canary++
+			_ = d.ask(list[canary-1:canary], true) // what it does not show is not known
+		}
+		if lack := marked(d.dialect(), &d.dialect().lacking, d.c.entity); lack != nil {
+			d.refuse(list[canary:], lack)
+			return
+		}
+		list = list[canary:]
+	}
+	open := slices.DeleteFunc(slices.Clone(list), func(s *sentRecord[R]) bool { return s.before.status != DiffUnknown })
+	err := error(nil)
+	if d.e.co.asksRows(d.c.entity) {
+		err = d.ask(open, false)
+	}
+	switch {
+	case !d.e.co.asksRows(d.c.entity), d.c.entity == EntityResources && !d.e.co.findsRows(d.c.entity):
+		d.deliverBlindly(list, ambiguous)
+		return
+	case err != nil:
+		d.undeliver(open, nil, err, ambiguous)
+		list = slices.DeleteFunc(list, func(s *sentRecord[R]) bool { return slices.Contains(open, s) })
+	}
+	for len(list) > 0 {
+		n := d.fitting(list)
+		d.prove(list[:n], ambiguous)
+		list = list[n:]
+	}
+}
+
+// ask asks the unified endpoint about records as they are sent.
+func (d *delivery[R, P]) ask(list []*sentRecord[R], expected bool) error {
+	if len(list) == 0 || d.done.end != nil {
+		return d.done.end
+	}
+	questions := make([]question, len(list))
+	for i, s := range list {
+		questions[i] = question{s.key, d.c.json(s)}
+	}
+	found, out, err := d.e.co.diff(d.e.flight.goOn, d.e.cfg, d.c.entity, questions, expected)
+	d.asked(out)
+	for _, s := range list {
+		s.before = found[s.key]
+		if s.before.exists() {
+			d.dialect().remember(d.c.entity, s.key, s.before.id)
+		}
+	}
+	return err
+}
+
+// prove sends records, of which it is known what the endpoint says of them, and
+// asks again.
+func (d *delivery[R, P]) prove(list []*sentRecord[R], ambiguous bool) {
+	if d.done.end != nil {
+		d.settleUnsent(list, ambiguous)
+		return
+	}
+	before := make(map[Key]diffRecord, len(list))
+	for _, s := range list {
+		before[s.key] = s.before
+		s.own = inOrder(d.c.json(s), s.before.status != DiffUnchanged)
+	}
+	out, answer := d.send(list, ambiguous)
+	switch {
+	case out.fate == fateAnswered:
+	case len(list) > 1 && d.tooLarge(list, out):
+		for _, s := range list {
+			s.before = diffRecord{}
+		}
+		d.deliverProven(list, ambiguous || out.mayHaveWritten())
+		return
+	default:
+		d.settleFailed(list, out)
+		return
+	}
+	list = d.settleListed(list, out, answer)
+	err := d.ask(list, true)
+	var lost, unproven []*sentRecord[R]
+	for _, s := range list {
+		was, is := before[s.key], s.before
+		status := StatusUpdated
+		switch {
+		case ambiguous || out.ambiguous:
+			status = StatusSynced
+		case was.status == DiffCreate:
+			status = StatusCreated
+		}
+		switch {
+		case was.exists() && is.exists() && was.id != is.id:
+			unproven = append(unproven, s)
+		case was.status == DiffCreate && is.blind:
+			d.arrive(s, out, status, "")
+		case was.status == DiffUnchanged && is.status == DiffUpdate,
+			(was.status == DiffUpdate || was.status == DiffCreate) && is.status == DiffUnchanged:
+			d.arrive(s, out, status, is.id)
+		case err == nil && was.status == DiffCreate && is.status == DiffCreate:
+			lost = append(lost, s)
+		default:
+			unproven = append(unproven, s)
+		}
+	}
+	d.giveReason(lost, out, nil)
+	if err == nil && slices.ContainsFunc(unproven, func(s *sentRecord[R]) bool { return s.before.blind }) {
+		err = errUpdateUntold
+	}
+	d.giveReason(unproven, out, err)
+}
+
+var errUpdateUntold = errors.New("an update that fails is counted like any other")
+
+// giveReason settles records that a bulk has not written, as far as can be told:
+// single syncs give the reason, which those share that there are no requests for.
+func (d *delivery[R, P]) giveReason(list []*sentRecord[R], out *result, cause error) {
+	few := d.take(len(list))
+	first := len(d.done.outcomes)
+	d.deliverSingly(list[:few], true)
+	rest := list[few:]
+	if len(rest) == 0 {
+		return
+	}
+	if refused := sharedRefusal(d.done.outcomes[first:]); refused != nil && cause == nil {
+		d.shareRefusal(rest, refused)
+		return
+	}
+	if cause == nil {
+		cause = errors.New("single syncs of some showed no reason that all share")
+	}
+	d.doubt(rest, out, cause)
+}
+
+// deliverBlindly delivers records of which the unified endpoint tells nothing:
+// that they are new can be proven by the same bulk once more, an update by
+// single syncs only.
+func (d *delivery[R, P]) deliverBlindly(list []*sentRecord[R], ambiguous bool) {
+	for len(list) > 0 {
+		n := d.fitting(list)
+		d.twice(list[:n], ambiguous)
+		list = list[n:]
+	}
+}
+
+// inOrder sorts the fields of a JSON object as the unified endpoint does for
+// its hash, or puts them into another order.
+func inOrder(object []byte, sorted bool) []byte {
+	v := jsontext.Value(bytes.Clone(object))
+	if v.Format(jsontext.ReorderRawObjects(true)) != nil || sorted {
+		return v
+	}
+	dec := jsontext.NewDecoder(bytes.NewReader(v))
+	for range 2 { // the brace and the first name
+		if _, err := dec.ReadToken(); err != nil {
+			return v
+		}
+	}
+	if dec.SkipValue() != nil {
+		return v
+	}
+	first, rest := v[1:dec.InputOffset()], v[dec.InputOffset():len(v)-1]
+	if len(rest) == 0 {
+		return v
+	}
+	moved := append(make([]byte, 0, len(v)), '{')
+	moved = append(append(moved, rest[1:]...), ',')
+	return append(append(moved, first...), '}')
+}
+
+// withoutAbsent settles records that give a field whose column the server is
+// known to lack, or has them go without it, and returns the others.
+func (d *delivery[R, P]) withoutAbsent(list []*sentRecord[R], ambiguous bool) []*sentRecord[R] {
+	if !marked(d.dialect(), &d.dialect().absent, absentPriority) {
+		return list
+	}
+	var with, without []*sentRecord[R]
+	for _, s := range list {
+		if j, ok := any(P(&s.record)).(*Job); ok && j.Priority.IsSet() {
+			with = append(with, s)
+		} else {
+			without = append(without, s)
+		}
+	}
+	if d.e.cfg.omitMissing {
+		return append(without, d.translateAll(with, ambiguous)...)
+	}
+	for _, s := range with {
+		d.untranslatable(s, &errReference{ErrMissingColumn,
+			"priority: the server's table jobs lacks the column priority: leave it out, say WithMissingColumnsOmitted, or have the server's owner add it"}, ambiguous)
+	}
+	return without
+}
