@@ -31,6 +31,7 @@ type delivery[R any, P recordPtr[R]] struct {
 	stale                     bool // ids that were remembered turned out to be old
 	// carried is what the state had of the records nested in others.
 	carried map[entityKey]StateEntry
+	cells   cellRows // as they were before partial ones were sent
 }
 
 func (e *engine[R, P]) work(c *chunk[R]) *finishedChunk {
@@ -93,6 +94,9 @@ func (d *delivery[R, P]) deliverOne(list []*sentRecord[R], ambiguous bool) {
 	if list = d.withoutHazards(list, ambiguous); len(list) == 0 {
 		return
 	}
+	if list = d.withoutMistakes(list, ambiguous); len(list) == 0 {
+		return
+	}
 	out, answer := d.send(list, ambiguous)
 	switch {
 	case out.fate == fateAnswered && answer.counted() && !d.e.cfg.noChecks:
@@ -116,9 +120,9 @@ func (d *delivery[R, P]) deliverOne(list []*sentRecord[R], ambiguous bool) {
 // route, and returns the others.
 func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) []*sentRecord[R] {
 	risky := func(s *sentRecord[R]) bool {
-		return d.hazards(s) != nil || statusSet(P(&s.record)) || d.lacksFloor(s)
+		return worthAsking(d.hazards(s)) || statusSet(P(&s.record)) || d.lacksFloor(s)
 	}
-	if !slices.ContainsFunc(list, risky) {
+	if !d.e.co.knownToFill() && !slices.ContainsFunc(list, risky) {
 		return list
 	}
 	// The read is the client's, made once: it counts for no entity.
@@ -139,7 +143,10 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 		switch {
 		case err != nil && risky(s):
 			d.settleUndelivered(s, err, ambiguous)
-		case onlyOnUpdate(d.hazards(s)) && diffable(d.c.entity):
+		case onlyOnUpdate(d.hazards(s)) && d.madeWithParent(s):
+			s.vetted = true
+			safe = append(safe, s)
+		case onlyOnUpdate(d.hazards(s)) && (diffable(d.c.entity) || d.c.entity == EntityCells):
 			doubtful = append(doubtful, s)
 		case d.hazards(s) != nil:
 			d.refuseHazard(s, ambiguous)
@@ -157,6 +164,50 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 		s.vetted = true
 	}
 	return append(safe, absent...)
+}
+
+// madeWithParent reports an operation of a part that this run has made: there is
+// nothing of it to overwrite.
+func (d *delivery[R, P]) madeWithParent(s *sentRecord[R]) bool {
+	o, ok := any(P(&s.record)).(*Operation)
+	return ok && o.PartID == "" && d.e.flight.cells.isMade(Key{s.key.Source, o.PartExternalID})
+}
+
+// withoutMistakes settles the records whose parents the server's bulk would
+// mistake, and returns the others.
+func (d *delivery[R, P]) withoutMistakes(list []*sentRecord[R], ambiguous bool) []*sentRecord[R] {
+	for i, s := range list {
+		if i == 0 || s.key.Source != list[i-1].key.Source {
+			d.dialect().sawSources(s.key.Source)
+		}
+	}
+	if !d.e.co.looksParentsUpTogether() {
+		return list
+	}
+	odd, list := partition(list, func(s *sentRecord[R]) bool { return !parentLookable(P(&s.record)) })
+	d.deliverSingly(odd, ambiguous)
+	if len(list) == 0 || !d.dialect().severalSources() {
+		return list
+	}
+	return d.pinParents(list, ambiguous)
+}
+
+// partition splits a list in two, in order.
+func partition[T any](list []T, f func(T) bool) (with, without []T) {
+	for i, v := range list {
+		switch yes := f(v); {
+		case yes && with == nil:
+			with, without = append(with, v), append(without, list[:i]...)
+		case yes:
+			with = append(with, v)
+		case with != nil:
+			without = append(without, v)
+		}
+	}
+	if with == nil {
+		return nil, list
+	}
+	return with, without
 }
 
 // asked adds to the account a call that carried no records.
@@ -318,6 +369,16 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 	fills := d.e.co.knownToFill()
 	for i, s := range list {
 		f := &found[i]
+		if s.vetted && first && f.status == StatusUpdated {
+			copied := s.record
+			if d.cells.restore(any(P(&copied)), f.id) { // it was there under another name
+				if own, err := P(&copied).appendJSON(nil, d.e.cfg.source); err == nil {
+					s.own = own
+					again = append(again, s)
+					continue
+				}
+			}
+		}
 		if fills && statusSet(P(&s.record)) && (f.status == StatusUpdated || f.status == StatusSynced) {
 			if ids == nil {
 				ids = make(map[Key]string)
@@ -343,6 +404,9 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 		}
 		if f.status == StatusFailed {
 			d.landed = true // the server is well, the record is not
+		}
+		if f.status == StatusCreated && fills && d.c.entity == EntityParts {
+			d.e.flight.cells.sawMade(s.key)
 		}
 		d.done.outcomes = append(d.done.outcomes, o)
 	}

@@ -89,6 +89,11 @@ type dialect struct {
 	noDiff  map[Entity]bool // the unified endpoint can't be asked
 	finds   map[Entity]bool // the unified endpoint has shown rows of the entity, or stored them
 
+	made map[Key]bool // parts that were made in the client's life
+
+	source  string // of the first record
+	sources bool   // there were records of others
+
 	seen    time.Time // when the first of it was learned
 	assumed bool      // it comes from an earlier run and no answer has borne it out
 }
@@ -174,6 +179,22 @@ func (d *dialect) id(e Entity, k Key) string {
 	return d.ids[entityKey{e, k}]
 }
 
+// sawSources learns whether the client has records of more than one source.
+func (d *dialect) sawSources(sources ...string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, s := range sources {
+		d.source = cmpOr(d.source, s)
+		d.sources = d.sources || s != d.source
+	}
+}
+
+func (d *dialect) severalSources() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.sources
+}
+
 func mark[K comparable, V any](d *dialect, m *map[K]V, k K, v V) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -204,6 +225,10 @@ const absentPriority = string(EntityJobs) + ".priority"
 func (co *core) findsRows(e Entity) bool {
 	return e == EntityParts || co.release() == ReleaseV01 || co.knownToFill() || marked(&co.shared.dialect, &co.shared.dialect.finds, e)
 }
+
+// looksParentsUpTogether reports a server whose bulk looks up what its records
+// are linked to by external id alone, of whatever source, and in one look-up.
+func (co *core) looksParentsUpTogether() bool { return co.release() == ReleaseV01 }
 
 // asksRows reports whether the unified endpoint can be asked about rows of the
 // entity.
@@ -356,13 +381,8 @@ func (d *dialect) sawSingle(out *result) {
 }
 
 // hazards complains of what a filling server would do to a record that
-// exists.
+// exists, and of values that it does not store.
 func hazards(c *checker, r any) {
-	fills := func(name string, set bool) {
-		if !set {
-			c.complain(name, "OVERWRITTEN", "is left out, and this server overwrites it with a default on an update: give it, or say WithOverwritingUpdates", nil)
-		}
-	}
 	keeps := func(name string, null bool) {
 		if null {
 			c.complain(name, "NOT_CLEARED", "is null, and this server keeps the old value: clear it in the MES, or say WithOverwritingUpdates", nil)
@@ -396,28 +416,55 @@ func hazards(c *checker, r any) {
 		keepsText("notes", r.Notes)
 		keepsStatus(r.Status)
 		drops(r.Extra)
+		for i := range r.Parts {
+			hazards(c.within("parts", i), &r.Parts[i])
+		}
 	case *Part:
-		fills("material", r.Material.IsSet())
-		fills("quantity", r.Quantity.IsSet())
+		fills(c, "material", r.Material)
+		fills(c, "quantity", r.Quantity)
 		keepsText("notes", r.Notes)
 		keepsStatus(r.Status)
 		drops(r.Extra)
+		for i := range r.Operations {
+			hazards(c.within("operations", i), &r.Operations[i])
+		}
 	case *Operation:
-		fills("sequence", r.Sequence.IsSet())
-		fills("estimated_time_minutes", r.EstimatedTimeMinutes.IsSet())
+		fills(c, "sequence", r.Sequence)
+		if r.EstimatedTimeMinutes.state != optValue {
+			fills(c, "estimated_time_minutes", r.EstimatedTimeMinutes)
+		}
 		keepsText("notes", r.Notes)
 		keepsStatus(r.Status)
 		drops(r.Extra)
 	case *Cell:
-		fills("color", r.Color.IsSet())
-		fills("active", r.Active.IsSet())
+		fills(c, "color", r.Color)
+		if r.Active.state != optValue {
+			fills(c, "active", r.Active)
+		}
 		drops(r.Extra)
 	case *Resource:
-		fills("status", r.Status.IsSet())
+		fills(c, "status", r.Status)
+		if r.Active.IsNull() {
+			fills(c, "active", r.Active)
+		}
 		keepsText("description", r.Description)
 		keepsText("identifier", r.Identifier)
 		keepsText("location", r.Location)
 		drops(r.Extra)
+	}
+}
+
+// fills complains of a field for which a filling server has a default that it
+// takes for a value of nothing, too.
+func fills[T comparable](c *checker, name string, o Opt[T]) {
+	var zero T
+	switch {
+	case !o.IsSet():
+		c.complain(name, "OVERWRITTEN", "is left out, and this server overwrites it with a default on an update: give it, or say WithOverwritingUpdates", nil)
+	case o.IsNull():
+		c.complain(name, "REPLACED", "is null, and this server stores a default instead: give it, or say WithOverwritingUpdates", nil)
+	case o.value == zero:
+		c.complain(name, "ZERO", fmt.Sprintf("is %#v, and this server stores a default instead: give another, or say WithOverwritingUpdates", zero), zero)
 	}
 }
 
@@ -430,6 +477,13 @@ func onlyOnUpdate(details []FieldError) bool {
 		}
 	}
 	return len(details) > 0
+}
+
+// worthAsking reports hazards for which it is worth a request to find out
+// whether the server is one that fills: not for zeros alone, which may stand in
+// any export and are refused once the server is known.
+func worthAsking(details []FieldError) bool {
+	return slices.ContainsFunc(details, func(d FieldError) bool { return d.Constraint != "ZERO" })
 }
 
 // diffable reports whether the unified endpoint can tell of the entity's keys

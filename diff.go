@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"slices"
+	"strings"
 )
 
 // Bounds of one question about keys. The server puts all external ids of a
@@ -100,6 +101,10 @@ func (co *core) diff(ctx context.Context, cfg *config, entity Entity, questions 
 		if _, ok := found[q.key]; ok {
 			continue
 		}
+		if !lookable(q.key.ExternalID) {
+			found[q.key] = diffRecord{doubt: "its external id holds a quotation mark or a backslash, which the server's look-up mistakes"}
+			continue
+		}
 		found[q.key] = diffRecord{doubt: "nothing was asked about it"}
 		if bySource == nil {
 			bySource = make(map[string][]question, 1)
@@ -186,6 +191,29 @@ func (d *dialect) reached(n, size int, shown bool) bool {
 	case n > 1 && size > max(maxDiffURL, r.proven):
 		r.short = true
 		return false
+	}
+	return true
+}
+
+// looksUpLess reports that a long look-up has failed.
+func (d *dialect) looksUpLess() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.reach.short
+}
+
+// lookable reports whether servers can look the external id up among others:
+// they don't escape these characters, so that neither it nor some of those that
+// follow it are found. Single syncs find it.
+func lookable(id string) bool { return !strings.ContainsAny(id, "\"\\") }
+
+// parentLookable reports whether servers can look up what a record is linked to.
+func parentLookable(r any) bool {
+	switch r := r.(type) {
+	case *Part:
+		return r.JobID != "" || lookable(r.JobExternalID)
+	case *Operation:
+		return (r.PartID != "" || lookable(r.PartExternalID)) && (r.CellID != "" || lookable(r.CellName))
 	}
 	return true
 }

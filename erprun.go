@@ -116,6 +116,9 @@ func gather[R any, P recordPtr[R]](run *erpRun, entity Entity, records []R, rule
 		var c checker
 		checkRecord(&c, r, source)
 		rules(&c, r)
+		if !lookable(o.Key.ExternalID) || !parentLookable(r) {
+			c.complain("external_id", "LOOKUP", "its or its job's holds a quotation mark or a backslash, which this endpoint mistakes, for the records beside it too: use the entity's own service", o.Key.ExternalID)
+		}
 		if verdict != nil {
 			v := verdict(i)
 			if v.err != nil {

@@ -41,10 +41,14 @@ func (d *delivery[R, P]) deliverProven(list []*sentRecord[R], ambiguous bool) {
 		d.deliverSingly(list, ambiguous)
 		return
 	}
+	odd, list := partition(list, func(s *sentRecord[R]) bool { return !lookable(s.key.ExternalID) })
+	few := d.take(len(odd))
+	d.deliverSingly(odd[:few], ambiguous)
+	d.deliverBlindly(odd[few:], ambiguous)
 	canary := 0
 	if d.c.entity == EntityResources {
 		// A row that is known to be there shows whether the endpoint finds any.
-		for canary < singleRecords && !d.e.co.findsRows(d.c.entity) && d.e.co.asksRows(d.c.entity) {
+		for canary < min(singleRecords, len(list)) && !d.e.co.findsRows(d.c.entity) && d.e.co.asksRows(d.c.entity) {
 			d.deliverSingly(list[canary:canary+1], ambiguous)
 			canary++
 			_ = d.ask(list[canary-1:canary], true) // what it does not show is not known
@@ -55,7 +59,7 @@ func (d *delivery[R, P]) deliverProven(list []*sentRecord[R], ambiguous bool) {
 		}
 		list = list[canary:]
 	}
-	open := slices.DeleteFunc(slices.Clone(list), func(s *sentRecord[R]) bool { return s.before.status != DiffUnknown })
+	open, told := partition(list, func(s *sentRecord[R]) bool { return s.before.status == DiffUnknown })
 	err := error(nil)
 	if d.e.co.asksRows(d.c.entity) {
 		err = d.ask(open, false)
@@ -66,7 +70,7 @@ func (d *delivery[R, P]) deliverProven(list []*sentRecord[R], ambiguous bool) {
 		return
 	case err != nil:
 		d.undeliver(open, nil, err, ambiguous)
-		list = slices.DeleteFunc(list, func(s *sentRecord[R]) bool { return slices.Contains(open, s) })
+		list = told
 	}
 	for len(list) > 0 {
 		n := d.fitting(list)
@@ -217,14 +221,10 @@ func (d *delivery[R, P]) withoutAbsent(list []*sentRecord[R], ambiguous bool) []
 	if !marked(d.dialect(), &d.dialect().absent, absentPriority) {
 		return list
 	}
-	var with, without []*sentRecord[R]
-	for _, s := range list {
-		if j, ok := any(P(&s.record)).(*Job); ok && j.Priority.IsSet() {
-			with = append(with, s)
-		} else {
-			without = append(without, s)
-		}
-	}
+	with, without := partition(list, func(s *sentRecord[R]) bool {
+		j, ok := any(P(&s.record)).(*Job)
+		return ok && j.Priority.IsSet()
+	})
 	if d.e.cfg.omitMissing {
 		return append(without, d.translateAll(with, ambiguous)...)
 	}

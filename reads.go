@@ -366,36 +366,46 @@ func (s *syncer[R, P, Row]) fetch(ctx context.Context, cfg *config, id string) (
 		}
 		return nil, s.co.unsupported(s.at.entity, out)
 	}
-	candidates := s.candidates(env.data)
+	candidates, listed := s.candidates(env.data)
 	for _, raw := range candidates {
 		if row := decodeRow[Row](raw); row != nil && strings.EqualFold(identityOf(row).id, id) {
 			return row, nil
 		}
 	}
-	if candidates != nil && len(candidates) == 0 {
+	switch {
+	case listed && len(candidates) == 0:
 		return nil, s.co.apiError(&cl, out, nil, "", "the list is empty", ErrNotFound, nil)
+	case listed: // the server has passed over the id and begun to list all rows
+		for l, err := range s.rows(ctx, cfg, url.Values{}, 0) {
+			if err != nil {
+				return nil, err
+			}
+			if strings.EqualFold(l.id, id) {
+				return l.row, nil
+			}
+		}
+		return nil, s.co.apiError(&cl, out, nil, "", "the list shows no row of that id", ErrNotFound, nil)
 	}
 	return nil, s.co.apiError(&cl, out, ErrBadAnswer, "", "the answer holds no row of that id", nil, nil)
 }
 
-// candidates are the rows that the answer to a read by id may hold; nil where
-// it holds nothing like a row.
-func (s *syncer[R, P, Row]) candidates(data json.RawMessage) []json.RawMessage {
-	var list []json.RawMessage
-	if json.Unmarshal(data, &list) == nil {
-		return list
+// candidates are the rows that the answer to a read by id may hold, listed or
+// not; nil where it holds nothing like a row.
+func (s *syncer[R, P, Row]) candidates(data json.RawMessage) (rows []json.RawMessage, listed bool) {
+	if json.Unmarshal(data, &rows) == nil {
+		return rows, rows != nil
 	}
 	var members map[string]json.RawMessage
 	if json.Unmarshal(data, &members) != nil {
-		return nil
+		return nil, false
 	}
 	if raw, ok := members[s.at.row]; ok && members["id"] == nil {
-		return []json.RawMessage{raw}
+		return []json.RawMessage{raw}, false
 	}
-	if raw, ok := members[s.at.container]; ok && members["id"] == nil && json.Unmarshal(raw, &list) == nil {
-		return list
+	if raw, ok := members[s.at.container]; ok && members["id"] == nil && json.Unmarshal(raw, &rows) == nil {
+		return rows, rows != nil
 	}
-	return []json.RawMessage{data}
+	return []json.RawMessage{data}, false
 }
 
 // find reads one row by its key, where the server can tell which one it is.

@@ -31,6 +31,9 @@ func (co *core) resolve(ctx context.Context, cfg *config, e Entity, keys []Key) 
 	if len(ask) == 0 {
 		return ids, nil, nil
 	}
+	if !co.asksRows(e) {
+		return ids, nil, ErrUnsupported
+	}
 	found, out, err := co.diffKeys(ctx, cfg, e, ask, true)
 	for k, r := range found {
 		if r.exists() && r.id != "" {
@@ -41,13 +44,14 @@ func (co *core) resolve(ctx context.Context, cfg *config, e Entity, keys []Key) 
 	return ids, out, err
 }
 
-// cellList is the cells of the server by name, as a run has seen them, and the
-// ids of parts and cells that are known to be rows. It is not kept beyond the
+// cellList is the cells of the server by name, as a run has seen them, the ids
+// of parts and cells that are known to be rows, and the parts that it has made. It is not kept beyond the
 // run: cells are renamed on the shop floor too.
 type cellList struct {
 	mu     sync.Mutex
 	byName map[string][]string // ids; nil while not asked, empty where there is none
 	rows   map[rowID]bool
+	made   map[Key]bool // parts
 }
 
 // rowID is a row by its id.
@@ -69,6 +73,23 @@ func (l *cellList) isRow(e Entity, id string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.rows[rowID{e, id}]
+}
+
+// sawMade remembers a part that the run has made: no operation of it was there
+// before.
+func (l *cellList) sawMade(part Key) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.made == nil || len(l.made) >= knownIDs {
+		l.made = make(map[Key]bool)
+	}
+	l.made[part] = true
+}
+
+func (l *cellList) isMade(part Key) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.made[part]
 }
 
 // forget makes the next look-up ask again: the run has changed cells.
@@ -134,7 +155,7 @@ func (co *core) translate(r any, source string, jobs, parts map[Key]string, cell
 		if r.JobID == "" {
 			key := Key{r.recordKey(source).Source, r.JobExternalID}
 			if r.JobID = jobs[key]; r.JobID == "" {
-				return &errReference{ErrParentNotFound, fmt.Sprintf("job_external_id: the server has no job %s; sync it first, under the same external source", key)}
+				return noParent("job_external_id", "job", "JobID", key)
 			}
 		}
 		r.JobExternalID = ""
@@ -142,7 +163,7 @@ func (co *core) translate(r any, source string, jobs, parts map[Key]string, cell
 		if r.PartID == "" {
 			key := Key{r.recordKey(source).Source, r.PartExternalID}
 			if r.PartID = parts[key]; r.PartID == "" {
-				return &errReference{ErrParentNotFound, fmt.Sprintf("part_external_id: the server has no part %s; sync it first, under the same external source", key)}
+				return noParent("part_external_id", "part", "PartID", key)
 			}
 		}
 		if r.CellID == "" {
@@ -163,4 +184,70 @@ func (co *core) translate(r any, source string, jobs, parts map[Key]string, cell
 		r.PartExternalID, r.CellName, r.wholeMinutes = "", "", true
 	}
 	return nil
+}
+
+// noParent says that a record's parent was not found.
+func noParent(field, parent, id string, key Key) error {
+	text := fmt.Sprintf("%s: the server has no %s %s; sync it first, under the same external source", field, parent, key)
+	if !lookable(key.ExternalID) {
+		text = fmt.Sprintf("%s: the server can't look up %s %s, for the quotation mark or the backslash in its external id: give %s", field, parent, key, id)
+	}
+	return &errReference{ErrParentNotFound, text}
+}
+
+// pinParents names the rows that records are linked to by their ids, for a server
+// that would take one of another source.
+func (d *delivery[R, P]) pinParents(list []*sentRecord[R], ambiguous bool) []*sentRecord[R] {
+	co, cfg := d.e.co, d.e.cfg
+	parent, keys := Entity(""), make([]Key, 0, len(list))
+	for _, s := range list {
+		switch r := any(P(&s.record)).(type) {
+		case *Part:
+			if parent = EntityJobs; r.JobID == "" {
+				keys = append(keys, Key{s.key.Source, r.JobExternalID})
+			}
+		case *Operation:
+			if parent = EntityParts; r.PartID == "" {
+				keys = append(keys, Key{s.key.Source, r.PartExternalID})
+			}
+		}
+	}
+	if len(keys) == 0 {
+		return list
+	}
+	ids, out, err := co.resolve(d.e.flight.goOn, cfg, parent, keys)
+	d.asked(out)
+	told := co.asksRows(parent) // otherwise it is no server that confuses them
+	if err != nil && told {
+		d.undeliver(list, out, err, ambiguous)
+		return nil
+	}
+	pinned := list[:0:0]
+	for _, s := range list {
+		copied := s.record
+		var err error
+		switch r := any(P(&copied)).(type) {
+		case *Part:
+			if key := (Key{s.key.Source, r.JobExternalID}); r.JobID == "" {
+				if r.JobID = ids[key]; r.JobID == "" && told {
+					err = noParent("job_external_id", "job", "JobID", key)
+				}
+			}
+		case *Operation:
+			if key := (Key{s.key.Source, r.PartExternalID}); r.PartID == "" {
+				if r.PartID = ids[key]; r.PartID == "" && told {
+					err = noParent("part_external_id", "part", "PartID", key)
+				}
+			}
+		}
+		if err == nil {
+			s.own, err = P(&copied).appendJSON(nil, cfg.source)
+		}
+		if err != nil {
+			d.untranslatable(s, err, ambiguous)
+			continue
+		}
+		pinned = append(pinned, s)
+	}
+	return pinned
 }

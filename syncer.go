@@ -172,6 +172,43 @@ func (s *syncer[R, P, Row]) syncRemembered(ctx context.Context, cfg *config, r P
 	return res, err
 }
 
+// vet refuses a record that the server would not store as it is, or that would
+// overwrite what it leaves out. Of a cell that seems to be new it returns the
+// cells there are.
+func (s *syncer[R, P, Row]) vet(ctx context.Context, cfg *config, r P, key Key) (cellRows, error) {
+	var rules checker
+	if !cfg.overwrite {
+		hazards(&rules, r)
+	}
+	// A first sync of a lone cell or resource is not worth a request more.
+	worth := worthAsking(rules.details) && (s.at.entity == EntityParts || s.at.entity == EntityOperations)
+	if len(rules.details) == 0 || !worth && !s.co.knownToFill() {
+		return nil, nil
+	}
+	// Where it can't be asked now the sync itself says so.
+	if fills, _, err := s.co.fills(ctx, cfg); !fills || err != nil {
+		return nil, nil //nolint:nilerr // see above
+	}
+	switch refused := rules.err(0, key); {
+	case !onlyOnUpdate(rules.details):
+		return nil, refused
+	case s.at.entity == EntityCells:
+		cells, err := s.co.allCells(ctx, cfg)
+		if err != nil || cells.named(naturalName(r)) {
+			return nil, refused
+		}
+		return cells, nil
+	case diffable(s.at.entity):
+		found, _, err := s.co.diffKeys(ctx, cfg, s.at.entity, []Key{key}, false)
+		if err == nil && found[key].status == DiffCreate {
+			return nil, nil
+		}
+		return nil, refused
+	default:
+		return nil, refused
+	}
+}
+
 // send sends one record whose key is held.
 func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *SyncResult[Row]) (*SyncResult[Row], error) {
 	body, err := r.appendJSON(nil, cfg.source)
@@ -182,21 +219,18 @@ func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *Syn
 	if s.co.countsOnly() {
 		return res, s.syncCounted(ctx, cfg, r, res)
 	}
-	var rules checker
-	if !cfg.overwrite && s.co.knownToFill() {
-		hazards(&rules, r)
-		absent := false
-		if onlyOnUpdate(rules.details) && diffable(s.at.entity) {
-			found, _, err := s.co.diffKeys(ctx, cfg, s.at.entity, []Key{res.Key}, false)
-			absent = err == nil && found[res.Key].status == DiffCreate
-		}
-		if err := rules.err(0, res.Key); err != nil && !absent {
-			res.Status = StatusFailed
-			return res, res.close(err)
-		}
+	cells, err := s.vet(ctx, cfg, r, res.Key)
+	if err != nil {
+		res.Status = StatusFailed
+		return res, res.close(err)
 	}
 	out, status, id, cause := s.co.putOne(ctx, nil, cfg, s.at, res.Key, body, false)
 	s.co.shared.dialect.sawSingle(out)
+	if copied := *r; status == StatusUpdated && cells.restore(any(P(&copied)), id) { // it was there under another name
+		if body, err = P(&copied).appendJSON(nil, cfg.source); err == nil {
+			out, status, id, cause = s.co.putOne(ctx, nil, cfg, s.at, res.Key, body, false)
+		}
+	}
 	if cause != nil && s.co.shared.dialect.sawRefusal(cause) {
 		return res, s.syncCounted(ctx, cfg, r, res)
 	}

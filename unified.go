@@ -8,20 +8,28 @@ import (
 
 // deliverUnified takes the fast route for the records that it can carry.
 func (d *delivery[R, P]) deliverUnified(list []*sentRecord[R], ambiguous bool) {
-	var carried, partial, others []*sentRecord[R]
+	var carried, partial, updates, others []*sentRecord[R]
+	noPriority := d.c.entity == EntityJobs && marked(d.dialect(), &d.dialect().absent, absentPriority)
 	for _, s := range list {
 		ok, part := unifiable(P(&s.record))
 		switch {
-		case !ok || !d.e.co.unifiedEntity(d.c.entity):
+		case !ok || !d.e.co.unifiedEntity(d.c.entity) || !lookable(s.key.ExternalID) || !parentLookable(P(&s.record)):
 			others = append(others, s)
 		case part:
 			partial = append(partial, s)
+		case noPriority: // which the endpoint writes whenever it makes a row
+			updates = append(updates, s)
 		default:
 			carried = append(carried, s)
 		}
 	}
 	if d.c.entity == EntityParts {
 		partial, others = d.translateParts(partial, ambiguous), d.translateParts(others, ambiguous)
+	}
+	if updates = d.withoutAbsent(updates, ambiguous); len(updates) > 0 {
+		_ = d.ask(slices.Concat(updates, others), false) // what is not told goes another way
+		exist, absent := partition(updates, func(s *sentRecord[R]) bool { return s.before.exists() })
+		carried, others = append(carried, exist...), append(others, absent...)
 	}
 	if len(partial) > 0 {
 		// The others are asked about anyway, later.
@@ -36,7 +44,7 @@ func (d *delivery[R, P]) deliverUnified(list []*sentRecord[R], ambiguous bool) {
 	}
 	for _, group := range bySource(carried) {
 		for len(group) > 0 && d.done.end == nil {
-			n := d.fitting(group)
+			n := min(d.fitting(group), d.lookedUp(group))
 			left := d.unified(group[:n], ambiguous, false)
 			for _, s := range left {
 				s.before = diffRecord{}
@@ -57,6 +65,15 @@ func (d *delivery[R, P]) deliverUnified(list []*sentRecord[R], ambiguous bool) {
 // existence tells rows that exist from those that do not. What can't be told
 // counts as existing, for which no field may be overwritten.
 func (d *delivery[R, P]) existence(list []*sentRecord[R]) (existing, absent []*sentRecord[R]) {
+	if d.c.entity == EntityCells && len(list) > 0 {
+		var err error
+		if d.cells, err = d.e.co.allCells(d.e.flight.goOn, d.e.cfg); err != nil {
+			return list, nil
+		}
+		return partition(list, func(s *sentRecord[R]) bool {
+			return d.cells.named(naturalName(P(&s.record))) || d.cells[d.dialect().id(d.c.entity, s.key)] != nil
+		})
+	}
 	var keys []Key
 	for _, s := range list {
 		if d.dialect().id(d.c.entity, s.key) == "" && d.e.cfg.run.id(d.c.entity, s.key) == "" {
@@ -150,6 +167,14 @@ func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) 
 		return nil
 	}
 	found := reconcile(list, &answer.entity(d.c.entity).bulkAnswer, out.ambiguous)
+	if d.lookUpFailed(list, found) {
+		for len(list) > 0 {
+			n := d.lookedUp(list)
+			others = append(others, d.unified(list[:n], ambiguous, false)...)
+			list = list[n:]
+		}
+		return others
+	}
 	together := make(map[string][]*sentRecord[R])
 	var texts []string
 	stored := false
@@ -206,6 +231,45 @@ func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) 
 	return others
 }
 
+// lookedUp is how many of the records the unified endpoint is trusted to look up
+// at once, with what they are linked to.
+func (d *delivery[R, P]) lookedUp(list []*sentRecord[R]) int {
+	if !d.dialect().looksUpLess() {
+		return len(list)
+	}
+	n, _ := d.dialect().askable(d.lookUps(list), false)
+	return n
+}
+
+// lookUps are the longest external ids that are looked up for each record.
+func (d *delivery[R, P]) lookUps(list []*sentRecord[R]) []question {
+	ids := make([]question, len(list))
+	for i, s := range list {
+		ids[i].key = s.key
+		if p, ok := any(P(&s.record)).(*Part); ok && p.JobID == "" && len(p.JobExternalID) > len(s.key.ExternalID) {
+			ids[i].key.ExternalID = p.JobExternalID
+		}
+	}
+	return ids
+}
+
+// lookUpFailed reports an answer that looks as if a long list of external ids
+// had not been looked up: no record was stored, some for a row that is there or a
+// parent that is not. Then fewer are sent at once.
+func (d *delivery[R, P]) lookUpFailed(list []*sentRecord[R], found []finding) bool {
+	if slices.ContainsFunc(found, func(f finding) bool { return f.status != StatusFailed }) ||
+		!slices.ContainsFunc(found, func(f finding) bool {
+			return isDuplicateExternalKey(f.message) || reNoParent.MatchString(f.message) || understand(f.message).kind == ErrNaturalKeyTaken
+		}) {
+		return false
+	}
+	size := 0
+	for _, q := range d.lookUps(list) {
+		size += urlSize(q.key.ExternalID)
+	}
+	return !d.dialect().reached(len(list), size, false)
+}
+
 // spread sends records that were refused together by bulk, which writes each by
 // itself. The unified endpoint then finds the rows that it made, and refuses the
 // bad ones alone: its answer, not the bulk's, tells what became of each.
@@ -233,8 +297,7 @@ func (d *delivery[R, P]) spread(list []*sentRecord[R], ambiguous bool) ([]*sentR
 func (d *delivery[R, P]) lacks(s *sentRecord[R], out *result, f *finding, column string) []*sentRecord[R] {
 	if column == "priority" && d.c.entity == EntityJobs {
 		mark(d.dialect(), &d.dialect().absent, absentPriority, true)
-		mark(d.dialect(), &d.dialect().noUnified, d.c.entity, true)
-		return []*sentRecord[R]{s} // the endpoint writes it always, other routes where it is given
+		return []*sentRecord[R]{s} // the endpoint writes it in every new row, other routes where it is given
 	}
 	if column == "sync_hash" {
 		lack := missingColumnError(d.c.entity, column, f.message)
