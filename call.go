@@ -38,6 +38,7 @@ type call struct {
 	bulk       bool // records may land one by one: a 5xx proves nothing
 	split      bool // the caller makes smaller requests of it rather than retry what took too long
 	repeatable bool // may be sent again after an attempt that may have been carried out
+	raced      bool // that there is no row has been seen more than once: a duplicate key is a deleted row's
 	bodiless   bool // an answer that by its nature has no body will do
 	decode     func(body []byte) (*envelope, error)
 	// wire, where not nil, bounds the requests themselves in place of the
@@ -85,7 +86,7 @@ func (r *result) response() *Response {
 func (co *core) do(ctx context.Context, cfg *config, cl *call) *result {
 	res := &result{requestID: newRequestID(), start: time.Now()}
 	defer func() { res.duration = time.Since(res.start) }()
-	raced := false
+	raced := cl.raced
 	for {
 		seq, waited, err := co.admit(ctx, cfg)
 		res.waited += waited

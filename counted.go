@@ -241,7 +241,7 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 	// The transport may read a body after the answer came, when the chunk's
 	// memory holds other records.
 	body := bytes.Clone(d.c.json(s))
-	out, status, id, cause := d.e.co.putOne(d.e.flight.goOn, d.e.flight.wire, d.e.cfg, d.e.at, s.key, body, ambiguous)
+	out, status, id, cause := d.e.co.putOne(d.e.flight.goOn, d.e.flight.wire, d.e.cfg, d.e.at, s.key, body, ambiguous, d.knownLost)
 	d.count(out, len(body))
 	if cause == nil {
 		mark(d.dialect(), &d.dialect().proven, d.c.entity, true)

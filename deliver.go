@@ -2,6 +2,7 @@ package eryxon
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -28,6 +29,7 @@ type delivery[R any, P recordPtr[R]] struct {
 	// refusedTogether counts answers that refused records for another's fault,
 	// searched the requests that looked for it.
 	refusedTogether, searched int
+	knownLost                 bool // what is synced singly is known not to be there
 	stale                     bool // ids that were remembered turned out to be old
 	// carried is what the state had of the records nested in others.
 	carried map[entityKey]StateEntry
@@ -126,7 +128,7 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 		return list
 	}
 	// The read is the client's, made once: it counts for no entity.
-	fills, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg)
+	fills, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells)
 	if !fills && err == nil {
 		return list
 	}
@@ -183,6 +185,14 @@ func (d *delivery[R, P]) withoutMistakes(list []*sentRecord[R], ambiguous bool) 
 	}
 	if !d.e.co.looksParentsUpTogether() {
 		return list
+	}
+	twins, list := partition(list, func(s *sentRecord[R]) bool {
+		o, ok := any(P(&s.record)).(*Operation)
+		return ok && o.CellID == "" && d.e.flight.cells.isTwin(o.CellName)
+	})
+	for _, s := range twins {
+		o, _ := any(P(&s.record)).(*Operation)
+		d.untranslatable(s, &errReference{ErrConflict, fmt.Sprintf("cell_name: the server has more than one cell named %q, and would pick one: give CellID, or rename all but one", o.CellName)}, ambiguous)
 	}
 	odd, list := partition(list, func(s *sentRecord[R]) bool { return !parentLookable(P(&s.record)) })
 	d.deliverSingly(odd, ambiguous)
@@ -407,6 +417,9 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 		}
 		if f.status == StatusCreated && fills && d.c.entity == EntityParts {
 			d.e.flight.cells.sawMade(s.key)
+		}
+		if cell, ok := any(P(&s.record)).(*Cell); ok && f.status.Success() && f.id != "" {
+			d.e.flight.cells.sawName(f.id, cell.Name)
 		}
 		d.done.outcomes = append(d.done.outcomes, o)
 	}

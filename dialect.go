@@ -299,11 +299,11 @@ const (
 // fills reports whether the server overwrites with defaults what an update
 // leaves out. Bulk answers do not tell, so the first record for which it
 // matters costs one read: only a server that fills lists its cells without
-// paging.
+// paging. Their names are noted.
 //
 // The result is that of the read, nil where none was made; the error says why
 // it can't be told now, where the server is there and gives no usable answer.
-func (co *core) fills(ctx context.Context, cfg *config) (fills bool, asked *result, err error) {
+func (co *core) fills(ctx context.Context, cfg *config, cells *cellList) (fills bool, asked *result, err error) {
 	switch {
 	case co.cfg.release == ReleaseV01:
 		return true, nil, nil
@@ -338,6 +338,7 @@ func (co *core) fills(ctx context.Context, cfg *config) (fills bool, asked *resu
 			d.saw(ReleaseV01)
 		}
 		d.learn(fillingYes)
+		cells.sawList(page.Cells)
 	case out.fate == fateAnswered, out.kind == ErrNotFound:
 		d.learn(fillingNo)
 	case out.kind == ErrConnection:

@@ -252,6 +252,11 @@ const (
 	flagInactive
 	// flagBare: it was made without the shop floor's fields, which are to follow.
 	flagBare
+	// flagRefused: the server would not take it, and may again not.
+	flagRefused
+	// flagSuspect: it was among records of which the server lost some, which
+	// could not all be found.
+	flagSuspect
 )
 
 // flags returns the flags of an entry; of one that can't be read none.
@@ -260,6 +265,14 @@ func (e *StateEntry) flags() entryFlags {
 		return 0
 	}
 	return entryFlags(e.Detail[1])
+}
+
+// flagged returns the entry with one of the two flags of records that are kept
+// apart.
+func (e *StateEntry) flagged(f entryFlags) StateEntry {
+	flagged := *e
+	flagged.Detail = e.withFlags(e.flags()&^(flagRefused|flagSuspect) | f)
+	return flagged
 }
 
 // withFlags returns the entry's detail with other flags.

@@ -25,7 +25,7 @@ func (d *delivery[R, P]) keepFloor(list []*sentRecord[R], ambiguous bool) (safe,
 		case err != nil:
 			d.settleUndelivered(s, err, ambiguous)
 			continue
-		case !there && s.memory.entry.ID == "" && s.memory.entry.flags()&flagExists != 0:
+		case !there && s.memory != nil && s.memory.entry.ID == "" && s.memory.entry.flags()&flagExists != 0:
 			// It is there under another name: nothing tells what it holds.
 		case !there: // and nothing to overwrite
 			s.record, s.vetted = s.given(), true
@@ -49,7 +49,12 @@ func (d *delivery[R, P]) keepFloor(list []*sentRecord[R], ambiguous bool) (safe,
 // lacksFloor reports an update that leaves out fields which the shop floor owns
 // and some servers fill.
 func (d *delivery[R, P]) lacksFloor(s *sentRecord[R]) bool {
-	if s.memory == nil || s.memory.whole {
+	if s.memory == nil {
+		// It is no field of the documentation's, and every update would turn it on.
+		r, ok := any(P(&s.record)).(*Resource)
+		return ok && r.Status.IsSet() && !r.Active.IsSet() && !d.e.cfg.overwrite && d.e.co.knownToFill()
+	}
+	if s.memory.whole {
 		return false
 	}
 	switch r := any(P(&s.record)).(type) {
@@ -104,7 +109,7 @@ func (d *delivery[R, P]) floorOf(list []*sentRecord[R]) (map[*sentRecord[R]]floo
 // show, or, where neither is known, by its name.
 func (s *sentRecord[R]) isRow(row rowIdentity, rowName, name string) bool {
 	switch {
-	case s.memory.entry.ID != "":
+	case s.memory != nil && s.memory.entry.ID != "":
 		return s.memory.entry.ID == row.id
 	case row.shown():
 		return row.is(s.key)

@@ -93,6 +93,9 @@ func (d *delivery[R, P]) findLost(list []*sentRecord[R], out *result, lost int, 
 		case g.lost == len(g.list):
 			d.settleLost(g.list)
 		case d.take(1) == 0:
+			for _, s := range g.list {
+				s.suspect = true
+			}
 			d.doubt(g.list, g.out, errTooManyLost)
 		default:
 			half := len(g.list) / 2
@@ -111,7 +114,9 @@ func (d *delivery[R, P]) settleLost(list []*sentRecord[R]) {
 	few := d.take(min(len(list), singleRecords+1))
 	first := len(d.done.outcomes)
 	stale := d.stale
+	d.knownLost = true
 	d.deliverSingly(list[:few], true)
+	d.knownLost = false
 	rest := list[few:]
 	if len(rest) == 0 {
 		return

@@ -150,7 +150,9 @@ func (d *delivery[R, P]) prove(list []*sentRecord[R], ambiguous bool) {
 			unproven = append(unproven, s)
 		}
 	}
+	d.knownLost = true
 	d.giveReason(lost, out, nil)
+	d.knownLost = false
 	if err == nil && slices.ContainsFunc(unproven, func(s *sentRecord[R]) bool { return s.before.blind }) {
 		err = errUpdateUntold
 	}

@@ -2,6 +2,7 @@ package eryxon
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"sync"
@@ -52,6 +53,8 @@ type cellList struct {
 	byName map[string][]string // ids; nil while not asked, empty where there is none
 	rows   map[rowID]bool
 	made   map[Key]bool // parts
+	names  map[string]string // of cells, by id
+	named  map[string]int    // how many of them have the name
 }
 
 // rowID is a row by its id.
@@ -90,6 +93,37 @@ func (l *cellList) isMade(part Key) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.made[part]
+}
+
+// sawName learns of a cell's name, for servers that would pick one of two.
+func (l *cellList) sawName(id, name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.names == nil {
+		l.names, l.named = make(map[string]string), make(map[string]int)
+	}
+	if before, ok := l.names[id]; ok {
+		l.named[before]--
+	}
+	l.names[id] = name
+	l.named[name]++
+}
+
+// sawList learns of all the cells that a server has listed.
+func (l *cellList) sawList(cells []json.RawMessage) {
+	for _, raw := range cells {
+		var row struct{ ID, Name string }
+		if json.Unmarshal(raw, &row) == nil {
+			l.sawName(row.ID, row.Name)
+		}
+	}
+}
+
+// isTwin reports the name of more than one cell.
+func (l *cellList) isTwin(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.named[name] > 1
 }
 
 // forget makes the next look-up ask again: the run has changed cells.

@@ -57,17 +57,16 @@ func (d *delivery[R, P]) deliverRemembered(list []*sentRecord[R]) {
 		d.settleUnsent(list, false)
 	} else {
 		// Apart from the others, for some servers only tell whether all of a
-		// request were new.
-		bare, others := list[:0:0], list[:0:0]
-		for _, s := range list {
-			if s.isBare() {
-				bare = append(bare, s)
-			} else {
-				others = append(others, s)
-			}
-		}
+		// request were new, or arrived.
+		refused, others := partition(list, func(s *sentRecord[R]) bool {
+			return d.e.co.countsOnly() && s.memory.entry.flags()&flagRefused != 0
+		})
+		suspect, others := partition(others, func(s *sentRecord[R]) bool { return s.memory.entry.flags()&flagSuspect != 0 })
+		bare, others := partition(others, (*sentRecord[R]).isBare)
 		d.deliver(others, false)
 		d.deliver(bare, false)
+		d.deliver(refused, false)
+		d.deliver(suspect, false)
 		d.completeNew(list)
 	}
 	if err := run.put(d.acknowledge(list, err == nil)); err != nil && d.done.end == nil {
@@ -205,11 +204,17 @@ func (d *delivery[R, P]) acknowledge(list []*sentRecord[R], sent bool) []StateEn
 		switch {
 		case !sent, o.Status.Success():
 		case errors.Is(o.Err, ErrDeletedOnServer):
-			entries = append(entries, StateEntry{Entity: d.c.entity, Key: s.key})
+			entries = append(entries, (&StateEntry{Entity: d.c.entity, Key: s.key}).flagged(flagRefused))
 		case s.memory.entry.flags()&flagBare != 0:
 			entries = append(entries, s.memory.entry)
+		case o.Status == StatusFailed && refusesContent(o.Err):
+			entries = append(entries, s.memory.entry.flagged(flagRefused)) // nothing was written: what it was holds
 		case s.memory.doubted && (o.Status == StatusFailed || o.Status == StatusNotSent):
-			entries = append(entries, s.memory.entry) // nothing was written: what it was holds
+			entries = append(entries, s.memory.entry) // likewise
+		case s.suspect && o.Status == StatusUnknown:
+			if entry, err := d.e.delta.run.get(d.c.entity, s.key); err == nil {
+				entries = append(entries, entry.flagged(flagSuspect))
+			}
 		}
 	}
 	if d.c.entity == EntityCells {

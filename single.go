@@ -38,9 +38,9 @@ func (d *delivery[R, P]) post(path string, body []byte, list []*sentRecord[R], a
 
 // putOne makes a single sync of an encoded record. The cause is nil if and only
 // if the status is a success.
-func (co *core) putOne(ctx, wire context.Context, cfg *config, at endpoint, key Key, body []byte, ambiguous bool) (*result, Status, string, error) {
+func (co *core) putOne(ctx, wire context.Context, cfg *config, at endpoint, key Key, body []byte, ambiguous, raced bool) (*result, Status, string, error) {
 	var answer singleAnswer
-	cl := call{method: http.MethodPut, path: at.singlePath, body: body, records: 1, repeatable: true, wire: wire,
+	cl := call{method: http.MethodPut, path: at.singlePath, body: body, records: 1, repeatable: true, raced: raced, wire: wire,
 		decode: func(body []byte) (*envelope, error) {
 			var err error
 			answer, err = readSingle(body, at.row)
@@ -94,14 +94,14 @@ func (s *syncer[R, P, Row]) syncCounted(ctx context.Context, cfg *config, r P, r
 		res.Record = nil
 		return res.Err
 	}
-	out, status, id, cause := s.co.putOne(ctx, ctx, cfg, s.at, res.Key, d.c.json(list[0]), false)
+	out, status, id, cause := s.co.putOne(ctx, ctx, cfg, s.at, res.Key, d.c.json(list[0]), false, false)
 	if cause != nil && cfg.omitMissing && d.dialect().sawAbsent(s.at.entity, cause) {
 		if list = d.translateAll(list, false); len(list) == 1 {
-			out, status, id, cause = s.co.putOne(ctx, ctx, cfg, s.at, res.Key, d.c.json(list[0]), false)
+			out, status, id, cause = s.co.putOne(ctx, ctx, cfg, s.at, res.Key, d.c.json(list[0]), false, false)
 		}
 	}
 	if cause != nil && status == StatusFailed && d.relink(list[0], cause) {
-		out, status, id, cause = s.co.putOne(ctx, ctx, cfg, s.at, res.Key, d.c.json(list[0]), false)
+		out, status, id, cause = s.co.putOne(ctx, ctx, cfg, s.at, res.Key, d.c.json(list[0]), false, false)
 	}
 	res.Response = out.response()
 	res.RequestID, res.Attempts = out.requestID, out.attempts

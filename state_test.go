@@ -834,3 +834,43 @@ func TestStateOfRowsThatTheServerLost(t *testing.T) {
 		})
 	}
 }
+
+// What the server refuses every night does not stand in the way of what changes.
+func TestStateOfRefusedRecordsIsKeptApart(t *testing.T) {
+	srv := eryxontest.New(eryxontest.WithRelease(eryxontest.V08))
+	c := onServer(t, srv, WithSource("SAP"), WithRelease(ReleaseV08))
+	st := newMemState()
+	_, err := c.SyncAll(t.Context(), Dataset{
+		Cells: FromSlice([]Cell{{ExternalID: "C", Name: "Cutting", Sequence: Some(1)}}),
+		Jobs:  FromSlice([]Job{{ExternalID: "J", JobNumber: "J"}}),
+		Parts: FromSlice([]Part{{ExternalID: "P", PartNumber: "P", JobExternalID: "J", Material: Some("Steel"), Quantity: Some(1)}}),
+	}, WithState(st))
+	require.NoError(t, err)
+	ops := make([]Operation, 200)
+	for i := range ops {
+		ops[i] = Operation{ExternalID: fmt.Sprint("O", i), OperationName: "Cut", PartExternalID: "P", CellName: "Cutting", Sequence: Some(i), EstimatedTimeMinutes: Some(1.0)}
+	}
+	for i := 7; i < 200; i += 20 { // rows that were deleted on the server
+		_, err := c.Operations.Sync(t.Context(), ops[i])
+		require.NoError(t, err)
+		require.True(t, srv.Delete(eryxontest.Operations, "SAP", ops[i].ExternalID))
+	}
+	const nights = 8
+	for night := range nights {
+		for i := range ops {
+			if i%20 != 7 {
+				ops[i].Notes = Some(fmt.Sprint("night ", night))
+			}
+		}
+		before := len(srv.Requests())
+		res, err := c.Operations.BulkSync(t.Context(), ops, WithState(st))
+		require.Error(t, err)
+		assert.LessOrEqual(t, len(srv.Requests())-before, 6+20, "night %d", night)
+		if night == nights-1 { // by now it has been found out which are lost
+			assert.Equal(t, Counts{Updated: 190, Failed: 10}, res.Counts)
+			assert.LessOrEqual(t, len(srv.Requests())-before, 12)
+		}
+		row, _ := srv.Row(eryxontest.Operations, "SAP", "O8")
+		assert.Equal(t, fmt.Sprint("night ", night), row["notes"])
+	}
+}

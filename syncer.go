@@ -136,7 +136,7 @@ func (s *syncer[R, P, Row]) syncRemembered(ctx context.Context, cfg *config, r P
 	list := d.c.live()
 	list[0].memory = &known
 	if d.lacksFloor(list[0]) {
-		fills, _, err := s.co.fills(ctx, cfg)
+		fills, _, err := s.co.fills(ctx, cfg, new(cellList))
 		if err != nil {
 			return res, res.close(err)
 		}
@@ -186,7 +186,7 @@ func (s *syncer[R, P, Row]) vet(ctx context.Context, cfg *config, r P, key Key) 
 		return nil, nil
 	}
 	// Where it can't be asked now the sync itself says so.
-	if fills, _, err := s.co.fills(ctx, cfg); !fills || err != nil {
+	if fills, _, err := s.co.fills(ctx, cfg, new(cellList)); !fills || err != nil {
 		return nil, nil //nolint:nilerr // see above
 	}
 	switch refused := rules.err(0, key); {
@@ -224,11 +224,11 @@ func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *Syn
 		res.Status = StatusFailed
 		return res, res.close(err)
 	}
-	out, status, id, cause := s.co.putOne(ctx, nil, cfg, s.at, res.Key, body, false)
+	out, status, id, cause := s.co.putOne(ctx, nil, cfg, s.at, res.Key, body, false, false)
 	s.co.shared.dialect.sawSingle(out)
 	if copied := *r; status == StatusUpdated && cells.restore(any(P(&copied)), id) { // it was there under another name
 		if body, err = P(&copied).appendJSON(nil, cfg.source); err == nil {
-			out, status, id, cause = s.co.putOne(ctx, nil, cfg, s.at, res.Key, body, false)
+			out, status, id, cause = s.co.putOne(ctx, nil, cfg, s.at, res.Key, body, false, false)
 		}
 	}
 	if cause != nil && s.co.shared.dialect.sawRefusal(cause) {
@@ -238,7 +238,7 @@ func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *Syn
 		copied := *r
 		omitAbsent(&s.co.shared.dialect, P(&copied))
 		if body, err = P(&copied).appendJSON(nil, cfg.source); err == nil {
-			out, status, id, cause = s.co.putOne(ctx, nil, cfg, s.at, res.Key, body, false)
+			out, status, id, cause = s.co.putOne(ctx, nil, cfg, s.at, res.Key, body, false, false)
 		}
 	}
 	res.Response = out.response()
