@@ -59,7 +59,8 @@ func (s *Server) read(c *call) answer {
 	if !ok { // the list of operations asks for a column that does not exist
 		return s.crash(c, "Failed to fetch operations: column operations.started_at does not exist")
 	}
-	if id := c.query.Get("id"); id != "" {
+	// v0.1 reads resources by id; its other lists ignore the id.
+	if id := c.query.Get("id"); id != "" && (s.cfg.release != V01 || c.entity == Resources) {
 		return s.readOne(c, l, id)
 	}
 	rows := s.matching(c, l)
@@ -120,12 +121,16 @@ func (s *Server) read(c *call) answer {
 }
 
 func (s *Server) readOne(c *call, l listing, id string) answer {
+	name := string(c.entity)
+	if s.cfg.release == V01 {
+		name = c.entity.singular()
+	}
 	if !isUUID(id) {
-		return s.crash(c, "Failed to fetch "+string(c.entity)+": "+syntax("uuid", id))
+		return s.crash(c, "Failed to fetch "+name+": "+syntax("uuid", id))
 	}
 	r := s.table(c.entity).byID[strings.ToLower(id)]
 	if r == nil || !s.listed(c.entity, r) {
-		return s.fail(c, http.StatusNotFound, "NOT_FOUND", string(c.entity)+" with ID "+id+" not found")
+		return s.fail(c, http.StatusNotFound, "NOT_FOUND", name+" with ID "+id+" not found")
 	}
 	b := []byte(`{"` + c.entity.singular() + `":`)
 	b = s.appendListed(b, c.entity, l, r)

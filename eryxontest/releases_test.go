@@ -281,6 +281,32 @@ func TestReadsAreFilteredAndPaged(t *testing.T) {
 	}
 }
 
+func TestV01ReadsOnlyResourcesByID(t *testing.T) {
+	c := speaking(eryxontest.V01)
+	const unknown = "00000000-0000-4000-8000-000000000000"
+	for i := range 3 {
+		job := c.srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": fmt.Sprint(i)})
+		c.srv.Seed(eryxontest.Parts, eryxontest.Row{"part_number": fmt.Sprint(i), "job_id": job})
+		c.srv.Seed(eryxontest.Cells, eryxontest.Row{"name": fmt.Sprint(i), "sequence": i})
+		c.srv.Seed(eryxontest.Resources, eryxontest.Row{"name": fmt.Sprint(i), "type": "tooling"})
+	}
+	for _, path := range []string{"/api-jobs?limit=2", "/api-parts?limit=2", "/api-cells?limit=2"} {
+		page := c.do(t.Context(), "GET", path, nil)
+		for _, id := range []string{c.srv.Rows(eryxontest.Jobs)[0]["id"].(string), unknown, "1"} {
+			r := c.do(t.Context(), "GET", path+"&id="+id, nil)
+			assert.Equal(t, 200, r.status)
+			assert.Equal(t, page.text, r.text, "the plain first page")
+		}
+	}
+	r := c.do(t.Context(), "GET", "/api-resources?id="+c.srv.Rows(eryxontest.Resources)[1]["id"].(string), nil)
+	assert.Equal(t, "1", r.data()["resource"].(object)["name"])
+	r = c.do(t.Context(), "GET", "/api-resources?id="+unknown, nil)
+	assert.Equal(t, 404, r.status)
+	assert.Equal(t, "resource with ID "+unknown+" not found", r.fault()["message"])
+	r = c.do(t.Context(), "GET", "/api-resources?id=1", nil)
+	assert.Equal(t, 500, r.status)
+}
+
 func TestOrdersOfTheTestInReleases(t *testing.T) {
 	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08} {
 		c := speaking(release)
