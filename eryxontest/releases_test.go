@@ -167,6 +167,31 @@ func TestUnifiedSyncResolvesJobsByTheFirstPartsSource(t *testing.T) {
 	assert.Len(t, c.srv.Rows(eryxontest.Parts), 1)
 }
 
+func TestUnifiedSyncAsMigratedUpdatesJobsWithoutPriority(t *testing.T) {
+	c := speaking(eryxontest.V08AsMigrated)
+	require.Equal(t, 201, c.put("/api-jobs/sync", job("1")).status)
+	sync := func(jobs ...any) []any {
+		r := c.do(t.Context(), "POST", "/api-erp-sync/sync", object{"jobs": jobs})
+		require.Equal(t, 200, r.status)
+		return r.data()["entities"].(object)["jobs"].(object)["results"].([]any)
+	}
+	const noPriority = "Could not find the 'priority' column of 'jobs' in the schema cache"
+	row, _ := c.srv.Row(eryxontest.Jobs, "SAP", "1")
+	assert.Equal(t, []any{
+		object{"external_id": "2", "action": "error", "error": noPriority},
+		object{"external_id": "1", "action": "updated", "id": row["id"]},
+	}, sync(job("1", object{"customer": "c"}), job("2")), "a create names the column in any case")
+	row, _ = c.srv.Row(eryxontest.Jobs, "SAP", "1")
+	assert.Equal(t, "c", row["customer"])
+	for _, priority := range []any{5, 0} {
+		assert.Equal(t, []any{object{"external_id": "1", "action": "error", "error": noPriority}},
+			sync(job("1", object{"customer": "d", "priority": priority})), "so does an update that gives it")
+	}
+	row, _ = c.srv.Row(eryxontest.Jobs, "SAP", "1")
+	assert.Equal(t, "c", row["customer"])
+	assert.Len(t, c.srv.Rows(eryxontest.Jobs), 1)
+}
+
 func TestUnifiedSyncTakesAnyNumberAndIgnoresOtherEntities(t *testing.T) {
 	c := speaking(eryxontest.V08)
 	jobs := make([]any, 3000)
