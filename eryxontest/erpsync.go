@@ -58,23 +58,68 @@ type erpRecord struct {
 // /sync does, where /diff says it at more length.
 func (s *Server) erpRecords(c *call, e Entity, list []any, sync bool) []erpRecord {
 	texts := elements(c.text, string(e))
-	primary := "" // the first part's source serves for all
-	if len(list) > 0 {
-		first, _ := list[0].(map[string]any)
-		primary = idText(first["external_source"])
+	existing := s.erpExisting(e, list, sync)
+	var jobs map[string]*record
+	primary := ""
+	if e == Parts {
+		jobs, primary = s.erpJobs(list)
 	}
 	out := make([]erpRecord, len(list))
 	for i, item := range list {
 		rec, _ := item.(map[string]any)
 		p := parser{s: texts[i]}
 		r := erpRecord{rec: rec, key: keyOf(rec), hash: syncHash(p.canonical(nil, true))}
-		r.missing = s.erpMissing(e, rec, primary, sync)
-		if r.missing == "" && s.erpFinds(e, sync) {
-			r.existing = s.live(e, r.key)
+		r.missing = s.erpMissing(e, rec, jobs, primary, sync)
+		if r.missing == "" {
+			r.existing = existing[r.key]
 		}
 		out[i] = r
 	}
 	return out
+}
+
+// erpExisting looks the rows of the records up, once for each source.
+func (s *Server) erpExisting(e Entity, list []any, sync bool) map[key]*record {
+	found := make(map[key]*record, len(list))
+	if !s.erpFinds(e, sync) {
+		return found
+	}
+	ids := map[string][]string{}
+	for _, item := range list {
+		rec, _ := item.(map[string]any)
+		if k := keyOf(rec); k.source != "" && k.ext != "" {
+			ids[k.source] = append(ids[k.source], k.ext)
+		}
+	}
+	for source := range ids {
+		for _, r := range s.lookUp(e, source, ids[source]) {
+			found[r.key] = r
+		}
+	}
+	return found
+}
+
+// erpJobs looks the jobs of parts up, all of them in the first part's source,
+// which it returns as well.
+func (s *Server) erpJobs(list []any) (jobs map[string]*record, source string) {
+	var ids []string
+	for i, item := range list {
+		rec, _ := item.(map[string]any)
+		if i == 0 {
+			source = idText(rec["external_source"])
+		}
+		if ext := idText(rec["job_external_id"]); ext != "" {
+			ids = append(ids, ext)
+		}
+	}
+	jobs = map[string]*record{}
+	if len(ids) == 0 {
+		return jobs, source
+	}
+	for _, r := range s.lookUp(Jobs, source, ids) {
+		jobs[r.key.ext] = r
+	}
+	return jobs, source
 }
 
 // erpFinds reports whether the look-up of rows names columns only that the table
@@ -88,7 +133,7 @@ func (s *Server) hasColumn(e Entity, name string) bool {
 	return ok
 }
 
-func (s *Server) erpMissing(e Entity, rec map[string]any, primary string, sync bool) string {
+func (s *Server) erpMissing(e Entity, rec map[string]any, jobs map[string]*record, primary string, sync bool) string {
 	short := ""
 	for _, name := range append([]string{"external_id", "external_source"}, naturalFields[e]...) {
 		if falsy(rec[name]) {
@@ -112,12 +157,13 @@ func (s *Server) erpMissing(e Entity, rec map[string]any, primary string, sync b
 	if e != Parts || !falsy(rec["job_id"]) {
 		return ""
 	}
-	ext := idText(rec["job_external_id"])
-	if job := s.live(Jobs, key{primary, ext}); ext != "" && job != nil {
+	// A number is looked up, and not recognised in what comes back.
+	if job := jobs[text(rec["job_external_id"])]; job != nil {
 		rec["job_id"] = job.id
 		return ""
 	}
-	if ext != "" {
+	ext := idText(rec["job_external_id"])
+	if ext != "" && s.live(Jobs, key{primary, ext}) == nil {
 		s.orphan(e, keyOf(rec), "job "+ext)
 	}
 	switch {

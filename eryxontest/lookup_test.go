@@ -1,0 +1,85 @@
+package eryxontest_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eryxon/eryxon-go/eryxontest"
+)
+
+// statuses are those of an entity's records in a /diff.
+func (c caller) statuses(t *testing.T, e eryxontest.Entity, records ...any) (out []any) {
+	r := c.do(t.Context(), "POST", "/api-erp-sync/diff", object{string(e): records})
+	require.Equal(t, 200, r.status, r.text)
+	for _, record := range r.data()["entities"].(object)[string(e)].(object)["records"].([]any) {
+		out = append(out, record.(object)["status"])
+	}
+	return out
+}
+
+// other is a job that is not as it was written.
+func other(id string) object { return job(id, object{"customer": "c"}) }
+
+// These are external ids that a look-up by list finds; that it does not; and
+// that it does not, nor any after them.
+var (
+	foundIDs  = []string{"a,b", "a(b)", `a"b`, `a\b`, `"x`, `y"`, " lead", "a+b", "50%", "ä"}
+	lostIDs   = []string{`a"b,c`, `a(b"`, `a\,b`, `"q"`, `"q,r"`, `tail\,`, `a,"b`}
+	endingIDs = []string{`a")b`, `a"b)`, `q")`}
+)
+
+func TestLookUpsOfOddExternalIDs(t *testing.T) {
+	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08} {
+		c := speaking(release)
+		var all []any
+		for _, ids := range [][]string{foundIDs, lostIDs, endingIDs, {"before", "after"}} {
+			for _, id := range ids {
+				all = append(all, job(id))
+				require.Equal(t, 201, c.put("/api-jobs/sync", job(id)).status)
+			}
+		}
+		jobs := map[bool]string{true: "update", false: "create"}
+		parts := map[bool]string{true: "create", false: "error"}
+		want := func(ids []string, odd, after bool) {
+			for _, id := range ids {
+				assert.Equal(t, []any{"update", jobs[odd], jobs[after]},
+					c.statuses(t, eryxontest.Jobs, other("before"), other(id), other("after")), "%s %s", release, id)
+				assert.Equal(t, []any{"create", parts[odd], parts[after]},
+					c.statuses(t, eryxontest.Parts, part("1", "before"), part("2", id), part("3", "after")), "%s %s", release, id)
+			}
+		}
+		want(foundIDs, true, true)
+		want(lostIDs, false, true)
+		want(endingIDs, false, false)
+		assert.Empty(t, c.srv.Orphans(), "the jobs are there")
+
+		// Two quotes make one value of all between them.
+		assert.Equal(t, []any{"create", "create", "create"},
+			c.statuses(t, eryxontest.Jobs, other(`"x`), other("after"), other(`y"`)))
+
+		r := c.do(t.Context(), "POST", "/api-erp-sync/sync", object{"jobs": []any{other("a,b"), other(`q")`), other("after")}})
+		summary := r.data()["summary"].(object)
+		assert.InDelta(t, 1, summary["total_updated"], 0)
+		assert.InDelta(t, 2, summary["total_errors"], 0)
+		assert.Contains(t, r.text, "idx_jobs_external_sync")
+
+		for _, record := range all { // by the key itself they are found
+			assert.Equal(t, 200, c.put("/api-jobs/sync", record).status)
+		}
+		r = c.bulk(eryxontest.Jobs, all...)
+		assert.Contains(t, r.text, `"created":0`)
+		assert.Len(t, c.srv.Rows(eryxontest.Jobs), len(all))
+	}
+}
+
+func TestLookUpsDoNotRecogniseParentsByNumber(t *testing.T) {
+	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08} {
+		c := speaking(release)
+		require.Equal(t, 201, c.put("/api-jobs/sync", job("7", object{"external_id": 7})).status)
+		assert.Equal(t, []any{"unchanged"}, c.statuses(t, eryxontest.Jobs, job("7", object{"external_id": 7})))
+		assert.Equal(t, []any{"create", "error"},
+			c.statuses(t, eryxontest.Parts, part("1", "7"), part("2", "", object{"job_external_id": 7})))
+	}
+}
