@@ -71,33 +71,42 @@ func (s *Server) erpRecords(c *call, e Entity, list []any, sync bool) []erpRecor
 		r := erpRecord{rec: rec, key: keyOf(rec), hash: syncHash(p.canonical(nil, true))}
 		r.missing = s.erpMissing(e, rec, jobs, primary, sync)
 		if r.missing == "" {
-			r.existing = existing[r.key]
+			r.existing = existing[r.key.joined()]
 		}
 		out[i] = r
 	}
 	return out
 }
 
-// erpExisting looks the rows of the records up, once for each source.
-func (s *Server) erpExisting(e Entity, list []any, sync bool) map[key]*record {
-	found := make(map[key]*record, len(list))
+// erpExisting looks the rows of the records up, once for each source, in order
+// of their first records.
+func (s *Server) erpExisting(e Entity, list []any, sync bool) map[string]*record {
+	found := make(map[string]*record, len(list))
 	if !s.erpFinds(e, sync) {
 		return found
 	}
+	var sources []string
 	ids := map[string][]string{}
 	for _, item := range list {
 		rec, _ := item.(map[string]any)
 		if k := keyOf(rec); k.source != "" && k.ext != "" {
+			if ids[k.source] == nil {
+				sources = append(sources, k.source)
+			}
 			ids[k.source] = append(ids[k.source], k.ext)
 		}
 	}
-	for source := range ids {
+	for _, source := range sources {
 		for _, r := range s.lookUp(e, source, ids[source]) {
-			found[r.key] = r
+			found[r.key.joined()] = r
 		}
 	}
 	return found
 }
+
+// joined is what the unified endpoint tells rows by, with a colon that sources
+// and ids may hold as well.
+func (k key) joined() string { return k.source + ":" + k.ext }
 
 // erpJobs looks the jobs of parts up, all of them in the first part's source,
 // which it returns as well.
@@ -431,7 +440,7 @@ func (s *Server) erpWork(e Entity, records []erpRecord, skip bool) *erpReport {
 			rep.add(r.rec["external_id"], "", "error", refused)
 			continue
 		}
-		rep.add(r.key.ext, r.existing.id, "updated", "")
+		rep.add(r.existing.key.ext, r.existing.id, "updated", "")
 	}
 	return rep
 }

@@ -83,3 +83,20 @@ func TestLookUpsDoNotRecogniseParentsByNumber(t *testing.T) {
 			c.statuses(t, eryxontest.Parts, part("1", "7"), part("2", "", object{"job_external_id": 7})))
 	}
 }
+
+func TestUnifiedEndpointConfusesKeysThatMeetAtAColon(t *testing.T) {
+	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08} {
+		c := speaking(release)
+		require.Equal(t, 201, c.put("/api-jobs/sync", job("1:2")).status)
+		others := job("2", object{"external_source": "SAP:1"})
+		assert.Equal(t, []any{"create"}, c.statuses(t, eryxontest.Jobs, others), "alone it is another job")
+		r := c.do(t.Context(), "POST", "/api-erp-sync/sync", object{"jobs": []any{job("1:2"), others}})
+		row, _ := c.srv.Row(eryxontest.Jobs, "SAP", "1:2")
+		assert.Equal(t, []any{
+			object{"external_id": "1:2", "id": row["id"], "action": "skipped"},
+			object{"external_id": "1:2", "id": row["id"], "action": "updated"},
+		}, r.data()["entities"].(object)["jobs"].(object)["results"])
+		assert.Equal(t, "N-2", row["job_number"])
+		assert.Len(t, c.srv.Rows(eryxontest.Jobs), 1)
+	}
+}
