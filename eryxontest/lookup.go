@@ -8,6 +8,9 @@ import (
 // Where a release in the field looks many rows up at once, it hands the
 // database their external ids, or names, as a list in a URL: in.(a,"b,c",d).
 
+// maxRows is how many rows the database returns at most.
+const maxRows = 1000
+
 // lookUp finds the live rows of those external ids, in order of creation.
 func (s *Server) lookUp(e Entity, source string, ids []string) []*record {
 	var found []*record
@@ -17,7 +20,7 @@ func (s *Server) lookUp(e Entity, source string, ids []string) []*record {
 		}
 	}
 	slices.SortFunc(found, func(x, y *record) int { return x.n - y.n })
-	return found
+	return found[:min(len(found), maxRows)]
 }
 
 // writeList writes the list as the server's client library does: a value that

@@ -1,6 +1,8 @@
 package eryxontest_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -98,5 +100,46 @@ func TestUnifiedEndpointConfusesKeysThatMeetAtAColon(t *testing.T) {
 		}, r.data()["entities"].(object)["jobs"].(object)["results"])
 		assert.Equal(t, "N-2", row["job_number"])
 		assert.Len(t, c.srv.Rows(eryxontest.Jobs), 1)
+	}
+}
+
+func TestLookUpsReturnAThousandRows(t *testing.T) {
+	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08} {
+		c := speaking(release)
+		var jobs, parts []any
+		for i := range 1003 {
+			id := fmt.Sprint(i)
+			jobs = append(jobs, job(id))
+			parts = append(parts, part(id, id))
+			c.srv.Seed(eryxontest.Jobs, job(id))
+		}
+		sum := func(path string, body object) object {
+			r := c.do(t.Context(), "POST", "/api-erp-sync/"+path, body)
+			require.Equal(t, 200, r.status)
+			return r.data()["summary"].(object)
+		}
+		diff := sum("diff", object{"jobs": jobs})
+		assert.InDelta(t, 3, diff["total_to_create"], 0)
+		assert.InDelta(t, 1000, diff["total_to_update"], 0)
+		diff = sum("diff", object{"jobs": jobs[3:]})
+		assert.InDelta(t, 1000, diff["total_to_update"], 0)
+		diff = sum("diff", object{"parts": parts})
+		assert.InDelta(t, 1000, diff["total_to_create"], 0)
+		assert.InDelta(t, 3, diff["total_errors"], 0)
+		assert.Empty(t, c.srv.Orphans())
+
+		for i := range 3 { // each source is looked up by itself
+			jobs[i] = job("x"+fmt.Sprint(i), object{"external_source": "Odoo"})
+			c.srv.Seed(eryxontest.Jobs, eryxontest.Row(jobs[i].(object)))
+		}
+		diff = sum("diff", object{"jobs": jobs})
+		assert.InDelta(t, 1003, diff["total_to_update"], 0)
+
+		for i := range 3 {
+			jobs[i] = job(fmt.Sprint(i))
+		}
+		r := c.do(t.Context(), "POST", "/api-erp-sync/sync", object{"jobs": jobs})
+		assert.Equal(t, 3, strings.Count(r.text, "idx_jobs_external_sync"))
+		assert.Equal(t, 1000, strings.Count(r.text, `"action":"updated"`))
 	}
 }
