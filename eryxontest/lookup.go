@@ -1,6 +1,7 @@
 package eryxontest
 
 import (
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -14,13 +15,22 @@ const maxRows = 1000
 // lookUp finds the live rows of those external ids, in order of creation.
 func (s *Server) lookUp(e Entity, source string, ids []string) []*record {
 	var found []*record
-	for id := range readList(writeList(ids)) {
+	for id := range s.listed(ids) {
 		if r := s.live(e, key{source, id}); r != nil {
 			found = append(found, r)
 		}
 	}
 	slices.SortFunc(found, func(x, y *record) int { return x.n - y.n })
 	return found[:min(len(found), maxRows)]
+}
+
+// listed is the values that reach the database where the server lists those.
+func (s *Server) listed(values []string) map[string]bool {
+	list := writeList(values)
+	if n := s.refusals.maxLookUp; n > 0 && len(url.QueryEscape(list)) > n {
+		return nil
+	}
+	return readList(list)
 }
 
 // writeList writes the list as the server's client library does: a value that

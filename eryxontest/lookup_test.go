@@ -143,3 +143,29 @@ func TestLookUpsReturnAThousandRows(t *testing.T) {
 		assert.Equal(t, 1000, strings.Count(r.text, `"action":"updated"`))
 	}
 }
+
+func TestRefuseLongLookUps(t *testing.T) {
+	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08} {
+		c := speaking(release)
+		for _, id := range []string{"1", "2", "3"} {
+			c.srv.Seed(eryxontest.Jobs, job(id))
+		}
+		one, two, three := job("1"), job("2"), job("3")
+		c.srv.RefuseLongLookUps(len("1%2C2"))
+		assert.Equal(t, []any{"update", "update"}, c.statuses(t, eryxontest.Jobs, one, two))
+		assert.Equal(t, []any{"update", "update", "update"}, c.statuses(t, eryxontest.Jobs, one, two, one), "an id is listed once")
+		assert.Equal(t, []any{"create", "create", "create"}, c.statuses(t, eryxontest.Jobs, one, two, three))
+		assert.Equal(t, []any{"update", "update", "create"},
+			c.statuses(t, eryxontest.Jobs, one, two, job("3", object{"external_source": "Odoo"})), "each source has its own look-up")
+		assert.Equal(t, []any{"create", "create"}, c.statuses(t, eryxontest.Parts, part("1", "1"), part("2", "2")))
+		assert.Equal(t, []any{"error", "error"}, c.statuses(t, eryxontest.Parts, part("1", "1"), part("2", "long id")))
+
+		r := c.do(t.Context(), "POST", "/api-erp-sync/sync", object{"jobs": []any{one, two, three, job("4")}})
+		assert.Equal(t, 200, r.status)
+		assert.Equal(t, 4, strings.Count(r.text, "idx_jobs_external_sync"))
+		assert.Len(t, c.srv.Rows(eryxontest.Jobs), 3)
+
+		c.srv.RefuseLongLookUps(0)
+		assert.Equal(t, []any{"update", "update", "update"}, c.statuses(t, eryxontest.Jobs, one, two, three))
+	}
+}

@@ -129,7 +129,7 @@ func (s *Server) readOne(c *call, l listing, id string) answer {
 		return s.crash(c, "Failed to fetch "+name+": "+syntax("uuid", id))
 	}
 	r := s.table(c.entity).byID[strings.ToLower(id)]
-	if r == nil || !s.listed(c.entity, r) {
+	if r == nil || !s.shown(c.entity, r) {
 		return s.fail(c, http.StatusNotFound, "NOT_FOUND", name+" with ID "+id+" not found")
 	}
 	b := []byte(`{"` + c.entity.singular() + `":`)
@@ -141,15 +141,15 @@ func (s *Server) readOne(c *call, l listing, id string) answer {
 func (s *Server) matching(c *call, l listing) []*record {
 	var out []*record
 	for _, r := range s.tables[c.entity.index()].rows {
-		if s.listed(c.entity, r) && s.matches(c, l, r) {
+		if s.shown(c.entity, r) && s.matches(c, l, r) {
 			out = append(out, r)
 		}
 	}
 	return out
 }
 
-// listed says whether lists show the row; those of v0.8 show deleted cells.
-func (s *Server) listed(e Entity, r *record) bool {
+// shown says whether lists show the row; those of v0.8 show deleted cells.
+func (s *Server) shown(e Entity, r *record) bool {
 	return !r.deleted || e == Cells && s.v08()
 }
 

@@ -13,6 +13,7 @@ type refusals struct {
 	maxBytes   int
 	overRecord int // the status
 	overBytes  int
+	maxLookUp  int
 	noCreates  [5]bool
 }
 
@@ -94,6 +95,18 @@ func (s *Server) RefuseOverBytes(n, status int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refusals.maxBytes, s.refusals.overBytes = n, status
+}
+
+// RefuseLongLookUps makes the gateway in front of the database refuse every
+// look-up whose external ids take more than n bytes of its URL, encoded and
+// with the commas between them. The releases in the field look the records of
+// the unified endpoint up that way, and parents there and in a bulk-sync of
+// [V01]. They take such a refusal for an answer without rows: a diff says
+// "create", a sync inserts what exists, parents are missing. An n of 0 ends it.
+func (s *Server) RefuseLongLookUps(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refusals.maxLookUp = n
 }
 
 func (s *Server) tooLarge(c *call) (answer, bool) {
