@@ -97,7 +97,7 @@ func (s *Server) erpExisting(e Entity, list []any, sync bool) map[string]*record
 		}
 	}
 	for _, source := range sources {
-		for _, r := range s.lookUp(e, source, ids[source]) {
+		for _, r := range s.lookUp(e, []string{source}, ids[source]) {
 			found[r.key.joined()] = r
 		}
 	}
@@ -122,10 +122,7 @@ func (s *Server) erpJobs(list []any) (jobs map[string]*record, source string) {
 		}
 	}
 	jobs = map[string]*record{}
-	if len(ids) == 0 {
-		return jobs, source
-	}
-	for _, r := range s.lookUp(Jobs, source, ids) {
+	for _, r := range s.lookUp(Jobs, []string{source}, ids) {
 		jobs[r.key.ext] = r
 	}
 	return jobs, source

@@ -12,20 +12,40 @@ import (
 // maxRows is how many rows the database returns at most.
 const maxRows = 1000
 
-// lookUp finds the live rows of those external ids, in order of creation.
-func (s *Server) lookUp(e Entity, source string, ids []string) []*record {
+// lookUp finds the live rows of those external ids in any of the sources, in
+// order of creation.
+func (s *Server) lookUp(e Entity, sources, ids []string) []*record {
 	var found []*record
 	for id := range s.listed(ids) {
-		if r := s.live(e, key{source, id}); r != nil {
-			found = append(found, r)
+		for _, source := range sources {
+			if r := s.live(e, key{source, id}); r != nil {
+				found = append(found, r)
+			}
 		}
 	}
-	slices.SortFunc(found, func(x, y *record) int { return x.n - y.n })
-	return found[:min(len(found), maxRows)]
+	return returned(found)
+}
+
+// lookUpCells finds the cells of those names, deleted ones too.
+func (s *Server) lookUpCells(names []string) []*record {
+	var found []*record
+	for name := range s.listed(names) {
+		found = append(found, s.table(Cells).byName[name]...)
+	}
+	return returned(found)
+}
+
+// returned is what the database returns of those rows.
+func returned(rows []*record) []*record {
+	slices.SortFunc(rows, func(x, y *record) int { return x.n - y.n })
+	return rows[:min(len(rows), maxRows)]
 }
 
 // listed is the values that reach the database where the server lists those.
 func (s *Server) listed(values []string) map[string]bool {
+	if len(values) == 0 {
+		return nil
+	}
 	list := writeList(values)
 	if n := s.refusals.maxLookUp; n > 0 && len(url.QueryEscape(list)) > n {
 		return nil

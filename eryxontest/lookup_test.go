@@ -169,3 +169,91 @@ func TestRefuseLongLookUps(t *testing.T) {
 		assert.Equal(t, []any{"update", "update", "update"}, c.statuses(t, eryxontest.Jobs, one, two, three))
 	}
 }
+
+func TestV01BulkFindsParentsInAnySource(t *testing.T) {
+	c := speaking(eryxontest.V01)
+	in := func(source string) object { return object{"external_source": source} }
+	var jobs [2]any
+	for i, source := range []string{"SAP", "Odoo"} {
+		jobs[i] = c.srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": source, "external_id": "J", "external_source": source})
+	}
+	for _, source := range []string{"SAP", "Odoo", "Neither"} {
+		r := c.bulk(eryxontest.Parts, part("P-"+source, "J", in(source)))
+		require.InDelta(t, 1, r.data()["created"], 0)
+		row, _ := c.srv.Row(eryxontest.Parts, source, "P-"+source)
+		assert.Equal(t, jobs[1], row["job_id"], "the later job, whose it is or not")
+	}
+	assert.Empty(t, c.srv.Orphans())
+	require.Equal(t, 200, c.put("/api-parts/sync", part("P-SAP", "J", in("SAP"))).status)
+	row, _ := c.srv.Row(eryxontest.Parts, "SAP", "P-SAP")
+	assert.Equal(t, jobs[0], row["job_id"], "a single sync looks at the source")
+	assert.Equal(t, 400, c.put("/api-parts/sync", part("P-Neither", "J", in("Neither"))).status)
+
+	c.srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "C", "sequence": 1})
+	r := c.bulk(eryxontest.Operations, operation("O", "P-SAP", "C", in("Odoo")))
+	require.InDelta(t, 1, r.data()["created"], 0)
+	op, _ := c.srv.Row(eryxontest.Operations, "Odoo", "O")
+	assert.Equal(t, row["id"], op["part_id"])
+
+	c.srv.Delete(eryxontest.Jobs, "Odoo", "J")
+	c.bulk(eryxontest.Parts, part("P-Odoo", "J", in("Odoo")))
+	row, _ = c.srv.Row(eryxontest.Parts, "Odoo", "P-Odoo")
+	assert.Equal(t, jobs[0], row["job_id"])
+}
+
+func TestV01BulkLooksParentsUpByList(t *testing.T) {
+	c := speaking(eryxontest.V01)
+	const ending = `x")`
+	for _, id := range []string{"1", ending, "7"} {
+		job := c.srv.Seed(eryxontest.Jobs, job(id))
+		c.srv.Seed(eryxontest.Parts, eryxontest.Row{"external_id": id, "external_source": "SAP", "part_number": id, "job_id": job})
+		c.srv.Seed(eryxontest.Cells, eryxontest.Row{"name": id, "sequence": 1})
+	}
+	actions := func(r reply) (out []any) {
+		require.Equal(t, 200, r.status)
+		for _, result := range r.data()["results"].([]any) {
+			out = append(out, result.(object)["action"])
+		}
+		return out
+	}
+	want := func(outcome ...any) {
+		t.Helper()
+		assert.Equal(t, outcome, actions(c.bulk(eryxontest.Parts, part("a", "1"), part("b", ending), part("c", "7"))))
+		assert.Equal(t, outcome, actions(c.bulk(eryxontest.Operations,
+			operation("a", "1", "1"), operation("b", ending, "1"), operation("c", "7", "1"))))
+		assert.Equal(t, outcome, actions(c.bulk(eryxontest.Operations,
+			operation("A", "1", "1"), operation("B", "1", ending), operation("C", "1", "7"))), "cells' names as well")
+	}
+	want("created", "error", "error")
+	assert.Empty(t, c.srv.Orphans())
+	c.srv.RefuseLongLookUps(3)
+	want("error", "error", "error")
+	assert.Equal(t, []any{"updated"}, actions(c.bulk(eryxontest.Parts, part("a", "1"))))
+	c.srv.RefuseLongLookUps(0)
+
+	assert.Equal(t, []any{"error"}, actions(c.bulk(eryxontest.Parts, part("c", "", object{"job_external_id": 7}))),
+		"a number is not recognised in what comes back")
+	assert.Equal(t, 201, c.put("/api-parts/sync", part("c", "", object{"job_external_id": 7})).status)
+
+	for i := range 1000 {
+		c.srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": fmt.Sprint("s", i), "external_id": "1", "external_source": fmt.Sprint("s", i)})
+	}
+	c.srv.Seed(eryxontest.Jobs, job("8"))
+	assert.Equal(t, []any{"created"}, actions(c.bulk(eryxontest.Parts, part("d", "8"))))
+	assert.Equal(t, []any{"error", "created"}, actions(c.bulk(eryxontest.Parts, part("e", "8"), part("f", "1"))),
+		"the thousand rows of the other id come first")
+}
+
+func TestV01BulkOfChildrenBreaksOffAtANullBeforeItWrites(t *testing.T) {
+	c := speaking(eryxontest.V01)
+	c.srv.Seed(eryxontest.Jobs, job("1"))
+	r := c.bulk(eryxontest.Parts, part("1", "1"), nil)
+	assert.Equal(t, 500, r.status)
+	assert.Equal(t, "Cannot read properties of null (reading 'job_external_id')", r.fault()["message"])
+	assert.Empty(t, c.srv.Rows(eryxontest.Parts))
+	r = c.bulk(eryxontest.Operations, nil)
+	assert.Equal(t, "Cannot read properties of null (reading 'part_external_id')", r.fault()["message"])
+	r = c.bulk(eryxontest.Jobs, job("2"), nil)
+	assert.Equal(t, 500, r.status)
+	assert.Len(t, c.srv.Rows(eryxontest.Jobs), 2, "jobs before the null stay")
+}

@@ -3,6 +3,7 @@ package eryxontest
 import (
 	"encoding/hex"
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -33,6 +34,7 @@ type table struct {
 	byID      map[string]*record
 	byNatural map[string]*record   // jobs, parts, resources: unique over all sources
 	byName    map[string][]*record // cells: names may repeat
+	sources   []string             // of the keys, in order of first use
 }
 
 var allEntities = [5]Entity{Jobs, Parts, Operations, Cells, Resources}
@@ -181,6 +183,9 @@ func (s *Server) insert(e Entity, k key, fields map[string]any, now time.Time) *
 	t.byID[r.id] = r
 	if k.ext != "" {
 		t.byKey[k] = r
+		if !slices.Contains(t.sources, k.source) {
+			t.sources = append(t.sources, k.source)
+		}
 	}
 	s.name(e, t, r)
 	if s.undoing {

@@ -42,7 +42,7 @@ func (s *Server) v01Single(c *call) answer {
 	if r := s.ordered(c.entity, k.ext); r != nil {
 		return s.refused(c, r)
 	}
-	if missing := s.v01Link(c.entity, k, rec, false); missing != "" {
+	if missing := s.v01Link(c.entity, k, rec, nil); missing != "" {
 		return s.badRequest(c, missing)
 	}
 	if r := s.planLimit(c.entity, []any{c.doc}); r != nil {
@@ -83,11 +83,15 @@ func (s *Server) v01Bulk(c *call) answer {
 	if r := s.planLimit(c.entity, list); r != nil {
 		return s.refused(c, r)
 	}
+	parents, ok := s.v01LookUp(c.entity, list)
+	if !ok { // before anything is written
+		return s.crash(c, "Cannot read properties of null (reading '"+v01Above[c.entity].singular()+"_external_id')")
+	}
 	texts := elements(c.text, string(c.entity))
 	rep := &report{}
 	crashed := false
 	s.whole(func() bool {
-		crashed = s.v01Work(c.entity, list, texts, rep)
+		crashed = s.v01Work(c.entity, list, texts, parents, rep)
 		return !crashed && rep.errors == 0
 	})
 	switch {
@@ -103,7 +107,7 @@ func (s *Server) v01Bulk(c *call) answer {
 }
 
 // v01Work works a bulk off; true means that it broke off at a null.
-func (s *Server) v01Work(e Entity, list []any, texts []string, rep *report) bool {
+func (s *Server) v01Work(e Entity, list []any, texts []string, parents *v01Parents, rep *report) bool {
 	rep.total = len(list)
 	for i, item := range list {
 		if item == nil {
@@ -112,7 +116,7 @@ func (s *Server) v01Work(e Entity, list []any, texts []string, rep *report) bool
 		rec, _ := item.(map[string]any)
 		given := rec["external_id"]
 		v := verdict{}
-		if message := s.v01Refuses(e, rec); message != "" {
+		if message := s.v01Refuses(e, rec, parents); message != "" {
 			v.failed = &refusal{message: message}
 		} else {
 			p := parser{s: texts[i]}
@@ -128,7 +132,7 @@ func (s *Server) v01Work(e Entity, list []any, texts []string, rep *report) bool
 }
 
 // v01Refuses is what a bulk of v0.1 finds wrong with a record, or "".
-func (s *Server) v01Refuses(e Entity, rec map[string]any) string {
+func (s *Server) v01Refuses(e Entity, rec map[string]any, parents *v01Parents) string {
 	if falsy(rec["external_id"]) || falsy(rec["external_source"]) {
 		return "external_id and external_source are required"
 	}
@@ -141,47 +145,103 @@ func (s *Server) v01Refuses(e Entity, rec map[string]any) string {
 	if r := s.ordered(e, k.ext); r != nil {
 		return r.message
 	}
-	return s.v01Link(e, k, rec, true)
+	return s.v01Link(e, k, rec, parents)
 }
 
-// v01Link resolves the names of a record's parents. It returns what is
-// missing, or "".
-func (s *Server) v01Link(e Entity, k key, rec map[string]any, bulk bool) string {
+// v01Above is the entity that a record names its parent in.
+var v01Above = map[Entity]Entity{Parts: Jobs, Operations: Parts}
+
+// v01Parents are the rows that a bulk found for the parents of its records.
+type v01Parents struct {
+	rows  map[string]*record // by external id, whatever the source
+	cells map[string]*record // by name
+}
+
+// v01LookUp looks the parents of a bulk's records up, once for all. Of several
+// rows of one external id, or name, the last one counts. It breaks off at a
+// null; ok is false then.
+func (s *Server) v01LookUp(e Entity, list []any) (found *v01Parents, ok bool) {
+	found = &v01Parents{map[string]*record{}, map[string]*record{}}
+	above := v01Above[e]
+	if above == "" {
+		return found, true
+	}
+	var ids, names []string
+	for _, item := range list {
+		if item == nil {
+			return nil, false
+		}
+		rec, _ := item.(map[string]any)
+		if ext := idText(rec[above.singular()+"_external_id"]); ext != "" {
+			ids = append(ids, ext)
+		}
+		if name := text(rec["cell_name"]); name != "" && e == Operations {
+			names = append(names, name)
+		}
+	}
+	for _, r := range s.lookUp(above, s.table(above).sources, ids) {
+		found.rows[r.key.ext] = r
+	}
+	for _, r := range s.lookUpCells(names) {
+		found.cells[r.natural] = r
+	}
+	return found, true
+}
+
+// v01Link resolves the names of a record's parents, in a bulk by what it found
+// for all. It returns what is missing, or "".
+func (s *Server) v01Link(e Entity, k key, rec map[string]any, bulk *v01Parents) string {
 	valid := ""
-	if bulk {
+	if bulk != nil {
 		valid = "valid "
 	}
 	switch e {
 	case Parts:
-		if s.v01Parent(e, k, rec, Jobs) == "" {
+		if s.v01Parent(e, k, rec, bulk) == "" {
 			return "job_id or " + valid + "job_external_id is required"
 		}
 	case Operations:
-		if s.v01Parent(e, k, rec, Parts) == "" {
+		if s.v01Parent(e, k, rec, bulk) == "" {
 			return "part_id or " + valid + "part_external_id is required"
 		}
 		if !falsy(rec["cell_id"]) {
 			return ""
 		}
-		// A deleted cell counts, and in a bulk any of several of one name does.
-		named := s.table(Cells).byName[text(rec["cell_name"])]
-		if n := len(named); n == 1 || n > 1 && bulk {
-			rec["cell_id"] = named[n-1].id
+		name := text(rec["cell_name"])
+		named := s.table(Cells).byName[name] // deleted ones too
+		var cell *record
+		switch {
+		case bulk != nil:
+			cell = bulk.cells[name]
+		case len(named) == 1:
+			cell = named[0]
+		}
+		if cell != nil {
+			rec["cell_id"] = cell.id
 			return ""
 		}
-		s.orphan(e, k, "cell "+text(rec["cell_name"]))
+		if len(named) == 0 {
+			s.orphan(e, k, "cell "+name)
+		}
 		return "cell_id or " + valid + "cell_name is required"
 	}
 	return ""
 }
 
-func (s *Server) v01Parent(e Entity, k key, rec map[string]any, of Entity) any {
+func (s *Server) v01Parent(e Entity, k key, rec map[string]any, bulk *v01Parents) any {
+	of := v01Above[e]
 	idField := of.singular() + "_id"
-	ext := idText(rec[of.singular()+"_external_id"])
-	if falsy(rec[idField]) && ext != "" {
-		row := s.live(of, key{k.source, ext})
+	given := rec[of.singular()+"_external_id"]
+	if ext := idText(given); falsy(rec[idField]) && ext != "" {
+		here := s.live(of, key{k.source, ext})
+		row := here
+		if bulk != nil {
+			row = bulk.rows[text(given)] // a number is not recognised
+		}
 		if row == nil {
-			s.orphan(e, k, of.singular()+" "+ext)
+			if here == nil {
+				s.orphan(e, k, of.singular()+" "+ext)
+			}
 			return ""
 		}
 		rec[idField] = row.id
@@ -235,7 +295,7 @@ func (s *Server) v01Nested(e Entity, parent *record, source string, list any) {
 			rec["job_id"] = parent.id
 		} else {
 			rec["part_id"] = parent.id
-			if s.v01Link(e, keyOf(rec), rec, false) != "" {
+			if s.v01Link(e, keyOf(rec), rec, nil) != "" {
 				continue
 			}
 		}
