@@ -148,9 +148,16 @@ func (s *Server) matching(c *call, l listing) []*record {
 	return out
 }
 
-// shown says whether lists show the row; those of v0.8 show deleted cells.
+// shown says whether lists show the row. v0.1's show deleted ones, but for
+// resources; v0.8's show deleted cells.
 func (s *Server) shown(e Entity, r *record) bool {
-	return !r.deleted || e == Cells && s.v08()
+	switch {
+	case !r.deleted:
+		return true
+	case s.cfg.release == V01:
+		return e != Resources
+	}
+	return e == Cells && s.v08()
 }
 
 func (s *Server) matches(c *call, l listing, r *record) bool {

@@ -56,9 +56,9 @@ func (s *Server) Seed(e Entity, row Row) string {
 }
 
 // Delete marks the live row of a key as deleted, as the MES does: it is gone
-// from every list (but v0.8's of cells), while its key and its number stay
-// taken. It reports whether
-// there was such a row.
+// from the lists (but v0.8's of cells, and v0.1's of jobs, parts and cells),
+// while its key and its number stay taken. It reports whether there was such a
+// row.
 func (s *Server) Delete(e Entity, source, externalID string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
