@@ -16,8 +16,8 @@
 // client srv.Client(): its transport calls the server directly.
 //
 // A Server speaks one [Release]. [Documented] is the API as its reference
-// describes it; [V01], [V08] and [V08AsMigrated] behave as the servers in the
-// field do, with every quirk that was recorded of them.
+// describes it; [V01], [V08], [V08AsMigrated] and [V011] behave as the servers in
+// the field do, with every quirk that was recorded of them.
 //
 // All methods of a Server may be called from several goroutines at once.
 package eryxontest

@@ -33,7 +33,7 @@ var (
 )
 
 func TestLookUpsOfOddExternalIDs(t *testing.T) {
-	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08} {
+	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08, eryxontest.V011} {
 		c := speaking(release)
 		var all []any
 		for _, ids := range [][]string{foundIDs, lostIDs, endingIDs, {"before", "after"}} {
@@ -77,7 +77,7 @@ func TestLookUpsOfOddExternalIDs(t *testing.T) {
 }
 
 func TestLookUpsDoNotRecogniseParentsByNumber(t *testing.T) {
-	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08} {
+	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08, eryxontest.V011} {
 		c := speaking(release)
 		require.Equal(t, 201, c.put("/api-jobs/sync", job("7", object{"external_id": 7})).status)
 		assert.Equal(t, []any{"unchanged"}, c.statuses(t, eryxontest.Jobs, job("7", object{"external_id": 7})))
@@ -87,7 +87,7 @@ func TestLookUpsDoNotRecogniseParentsByNumber(t *testing.T) {
 }
 
 func TestUnifiedEndpointConfusesKeysThatMeetAtAColon(t *testing.T) {
-	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08} {
+	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08, eryxontest.V011} {
 		c := speaking(release)
 		require.Equal(t, 201, c.put("/api-jobs/sync", job("1:2")).status)
 		others := job("2", object{"external_source": "SAP:1"})
@@ -104,7 +104,7 @@ func TestUnifiedEndpointConfusesKeysThatMeetAtAColon(t *testing.T) {
 }
 
 func TestLookUpsReturnAThousandRows(t *testing.T) {
-	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08} {
+	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08, eryxontest.V011} {
 		c := speaking(release)
 		var jobs, parts []any
 		for i := range 1003 {
@@ -145,7 +145,7 @@ func TestLookUpsReturnAThousandRows(t *testing.T) {
 }
 
 func TestRefuseLongLookUps(t *testing.T) {
-	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08} {
+	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08, eryxontest.V011} {
 		c := speaking(release)
 		for _, id := range []string{"1", "2", "3"} {
 			c.srv.Seed(eryxontest.Jobs, job(id))

@@ -287,6 +287,25 @@ func elements(s, name string) []string {
 	}
 }
 
+// memberNames returns the names of the object's members in s, which is JSON, in
+// order.
+func memberNames(s string) (names []string) {
+	p := parser{s: s}
+	if !p.next('{') || p.next('}') {
+		return nil
+	}
+	for {
+		p.space()
+		name, _ := p.str()
+		names = append(names, name)
+		p.next(':')
+		p.skip()
+		if !p.next(',') {
+			return names
+		}
+	}
+}
+
 // unhashed are the fields that the unified endpoint leaves out of its hash.
 var unhashed = []string{
 	"id", "tenant_id", "created_at", "updated_at", "deleted_at", "deleted_by",

@@ -74,6 +74,13 @@ func (s *Server) read(c *call) answer {
 	if err != nil {
 		offset = 0
 	}
+	if s.cfg.release == V011 {
+		var whole bool
+		if limit, offset, whole = c.v011Page(); !whole {
+			return s.badRequest(c, "limit and offset must be integers; offset must be non-negative")
+		}
+		limit = min(max(limit, 1), 1000)
+	}
 	total := len(rows)
 	v01 := s.cfg.release == V01
 	switch {

@@ -134,8 +134,8 @@ func (s *Server) setRevoked(revoked bool) {
 
 // SetQuotaExceeded says whether the tenant's plan allows no more rows of the
 // entity. While it does not, a single sync or a bulk that would create one is
-// answered 402 QUOTA_EXCEEDED and writes nothing; updates pass. [V08] and
-// [V08AsMigrated] do not enforce plan limits on syncs.
+// answered 402 QUOTA_EXCEEDED and writes nothing; updates pass. [V08],
+// [V08AsMigrated] and [V011] do not enforce plan limits on syncs.
 func (s *Server) SetQuotaExceeded(e Entity, exceeded bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

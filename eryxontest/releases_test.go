@@ -17,7 +17,7 @@ func speaking(r eryxontest.Release) caller {
 	return in(eryxontest.New(eryxontest.WithRelease(r)))
 }
 
-var inTheField = []eryxontest.Release{eryxontest.V01, eryxontest.V08, eryxontest.V08AsMigrated}
+var inTheField = []eryxontest.Release{eryxontest.V01, eryxontest.V08, eryxontest.V08AsMigrated, eryxontest.V011}
 
 // The exchanges in testdata say how each release answers; these tests say what
 // one exchange cannot.
@@ -38,6 +38,8 @@ func TestBulkLimitsOfReleases(t *testing.T) {
 		{eryxontest.V01, 101, "Maximum 100 cells per bulk-sync request"},
 		{eryxontest.V08, 1000, ""},
 		{eryxontest.V08, 1001, "Maximum 1000 items per bulk-sync request"},
+		{eryxontest.V011, 1000, ""},
+		{eryxontest.V011, 1001, "Maximum 1000 items per bulk-sync request"},
 	} {
 		c := speaking(tc.release)
 		r := c.bulk(eryxontest.Cells, cells(tc.n)...)
@@ -53,7 +55,7 @@ func TestBulkLimitsOfReleases(t *testing.T) {
 }
 
 func TestDeletedRowsInReleases(t *testing.T) {
-	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08} {
+	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08, eryxontest.V011} {
 		c := speaking(release)
 		require.Equal(t, 201, c.put("/api-jobs/sync", job("1")).status)
 		require.Equal(t, 201, c.put("/api-cells/sync", cell("1", "c", object{"sequence": 1})).status)
@@ -63,8 +65,8 @@ func TestDeletedRowsInReleases(t *testing.T) {
 		assert.Equal(t, 500, r.status)
 		assert.Contains(t, r.fault()["message"], `duplicate key value violates unique constraint "idx_jobs_external_sync"`)
 		r = c.put("/api-cells/sync", cell("1", "c", object{"sequence": 1}))
-		if release == eryxontest.V08 {
-			assert.Equal(t, 200, r.status, "v0.8 does not look whether a cell is deleted")
+		if release != eryxontest.V01 {
+			assert.Equal(t, 200, r.status, "v0.8 and v0.11 do not look whether a cell is deleted")
 			_, ok := c.srv.Row(eryxontest.Cells, "SAP", "1")
 			assert.False(t, ok, "and it stays deleted")
 			r = c.do(t.Context(), "GET", "/api-cells", nil)
@@ -81,6 +83,7 @@ func TestListsOfDeletedRows(t *testing.T) {
 		eryxontest.Documented: nil,
 		eryxontest.V01:        {eryxontest.Jobs, eryxontest.Parts, eryxontest.Cells},
 		eryxontest.V08:        {eryxontest.Cells},
+		eryxontest.V011:       {eryxontest.Cells},
 	} {
 		c := speaking(release)
 		c.srv.Seed(eryxontest.Jobs, job("gone"))
@@ -157,7 +160,7 @@ func TestV08HashAgreesWhenKeysAreSorted(t *testing.T) {
 }
 
 func TestUnifiedSyncOverwritesAndDrops(t *testing.T) {
-	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08} {
+	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08, eryxontest.V011} {
 		c := speaking(release)
 		jobID := c.srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "J", "external_id": "J", "external_source": "SAP"})
 		sync := func(p object) {
@@ -276,6 +279,7 @@ func TestRowsOfReleasesHaveEveryColumn(t *testing.T) {
 		eryxontest.V01:           {29, 32, 30, 22, 18},
 		eryxontest.V08:           {29, 32, 31, 22, 18},
 		eryxontest.V08AsMigrated: {28, 32, 30, 21, 17},
+		eryxontest.V011:          {29, 32, 31, 22, 18},
 	} {
 		srv := eryxontest.New(eryxontest.WithRelease(release))
 		for i, e := range []eryxontest.Entity{eryxontest.Jobs, eryxontest.Parts, eryxontest.Operations, eryxontest.Cells, eryxontest.Resources} {
@@ -288,7 +292,7 @@ func TestRowsOfReleasesHaveEveryColumn(t *testing.T) {
 }
 
 func TestReadsAreFilteredAndPaged(t *testing.T) {
-	for _, release := range []eryxontest.Release{eryxontest.Documented, eryxontest.V08} {
+	for _, release := range []eryxontest.Release{eryxontest.Documented, eryxontest.V08, eryxontest.V011} {
 		c := speaking(release)
 		for i, customer := range []string{"Acme", "acme", "Other"} {
 			c.put("/api-jobs/sync", job(fmt.Sprint(i), object{"customer": customer}))
@@ -356,7 +360,7 @@ func TestV01ReadsOnlyResourcesByID(t *testing.T) {
 }
 
 func TestOrdersOfTheTestInReleases(t *testing.T) {
-	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08} {
+	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08, eryxontest.V011} {
 		c := speaking(release)
 		c.srv.FailRecord(eryxontest.Jobs, "2", "no luck")
 		r := c.bulk(eryxontest.Jobs, job("1"), job("2"))
@@ -383,7 +387,7 @@ func TestOrdersOfTheTestInReleases(t *testing.T) {
 }
 
 func TestPlanLimitsOfReleases(t *testing.T) {
-	for release, want := range map[eryxontest.Release]int{eryxontest.V01: 402, eryxontest.V08: 201} {
+	for release, want := range map[eryxontest.Release]int{eryxontest.V01: 402, eryxontest.V08: 201, eryxontest.V011: 201} {
 		c := speaking(release)
 		c.srv.SetQuotaExceeded(eryxontest.Jobs, true)
 		assert.Equal(t, want, c.put("/api-jobs/sync", job("1")).status)

@@ -66,6 +66,10 @@ var extraText = map[Release]map[Entity]string{
 		Jobs: "priority:int=0", Operations: "status_before_hold:task_status sync_hash:text",
 		Cells: "sync_hash:text", Resources: "sync_hash:text",
 	},
+	V011: {
+		Jobs: "priority:int=0", Operations: "status_before_hold:task_status sync_hash:text",
+		Cells: "sync_hash:text", Resources: "sync_hash:text",
+	},
 	V08AsMigrated: {Operations: "status_before_hold:task_status"},
 }
 

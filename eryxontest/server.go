@@ -44,6 +44,10 @@ const (
 	// make: jobs lack priority; cells, operations and resources lack
 	// sync_hash, so that every sync of them is lost or refused.
 	V08AsMigrated Release = "v0.8-as-migrated"
+	// V011 is the release of September 2026, with the columns of V08: its bulk
+	// counts are true, and it refuses fields that are not on its list and
+	// references that are none, in single and bulk syncs.
+	V011 Release = "v0.11"
 )
 
 // defaultKey is the key of a server that was given none.

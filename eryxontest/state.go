@@ -125,7 +125,7 @@ func keyOf(rec map[string]any) key {
 
 // v08 says whether the release is one of those that share the code of v0.8.
 func (s *Server) v08() bool {
-	return s.cfg.release == V08 || s.cfg.release == V08AsMigrated
+	return s.cfg.release == V08 || s.cfg.release == V08AsMigrated || s.cfg.release == V011
 }
 
 // find returns the row of a key, a deleted one too.

@@ -53,9 +53,13 @@ func (s *Server) v08Write(e Entity, rec map[string]any, hash string, now time.Ti
 // v08Single is PUT …/sync.
 func (s *Server) v08Single(c *call) answer {
 	rec, ok := c.doc.(map[string]any)
-	switch {
-	case c.bad || len(c.body) == 0:
+	if c.bad || len(c.body) == 0 {
 		return s.crash(c, "Unexpected token in JSON")
+	}
+	if refused := s.v011Refuses(c.entity, c.doc, c.text); refused != "" {
+		return s.badRequest(c, refused)
+	}
+	switch {
 	case c.doc == nil:
 		return s.crash(c, nullRecord)
 	case !ok || idText(rec["external_id"]) == "":
@@ -93,6 +97,11 @@ func (s *Server) v08Single(c *call) answer {
 
 // v08Create is POST, which inserts without looking for the row.
 func (s *Server) v08Create(c *call) answer {
+	if c.entity != Jobs && !c.bad && len(c.body) > 0 {
+		if refused := s.v011Refuses(c.entity, c.doc, c.text); refused != "" {
+			return s.badRequest(c, refused)
+		}
+	}
 	rec, ok := c.doc.(map[string]any)
 	if !ok {
 		return s.crash(c, "Unexpected token in JSON")
@@ -157,6 +166,7 @@ type v08Report struct {
 }
 
 // v08Work counts what it meant to do: it never looks at the database's answer.
+// V011 does.
 func (s *Server) v08Work(e Entity, list []any, texts []string) (rep v08Report) {
 	now := time.Now()
 	var canonical []byte
@@ -164,11 +174,19 @@ func (s *Server) v08Work(e Entity, list []any, texts []string) (rep v08Report) {
 		p := parser{s: texts[i]}
 		canonical = p.canonical(canonical[:0], false)
 		rec, _ := item.(map[string]any)
+		if refused := s.v011Refuses(e, item, texts[i]); refused != "" {
+			rep.fail(canonical, string(appendString(nil, refused)))
+			continue
+		}
 		if failed := s.v08Refuses(e, item, rec); failed != "" {
 			rep.fail(canonical, failed)
 			continue
 		}
 		_, action, refused := s.v08Write(e, rec, syncHash(canonical), now)
+		if refused != "" && s.cfg.release == V011 {
+			rep.fail(canonical, string(appendString(nil, "Failed to sync "+string(e)+": "+refused)))
+			continue
+		}
 		if action == "created" {
 			rep.created++
 		} else {

@@ -1,7 +1,7 @@
 // Command eryxon-mock runs an in-memory Eryxon server to try an integration
 // against. It forgets everything when it ends.
 //
-//	eryxon-mock [-addr 127.0.0.1:8787] [-key ery_live_…] [-release documented|v0.1|v0.8|v0.8-as-migrated] [-quota requests per day]
+//	eryxon-mock [-addr 127.0.0.1:8787] [-key ery_live_…] [-release documented|v0.1|v0.8|v0.8-as-migrated|v0.11] [-quota requests per day]
 package main
 
 import (
@@ -34,7 +34,7 @@ func main() {
 }
 
 var releases = []eryxontest.Release{
-	eryxontest.Documented, eryxontest.V01, eryxontest.V08, eryxontest.V08AsMigrated,
+	eryxontest.Documented, eryxontest.V01, eryxontest.V08, eryxontest.V08AsMigrated, eryxontest.V011,
 }
 
 // run serves until ctx ends.
