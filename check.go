@@ -245,7 +245,11 @@ func (c *Client) EstimateCheck(options CheckOptions, opts ...BulkOption) (Estima
 			if err != nil {
 				return err
 			}
-			requests.of(e).Requests = options.requests(e, known-doubtful)
+			n := options.requests(e, known-doubtful)
+			if !options.ExistenceOnly && askedByKey(e) && c.core.listsDeleted() {
+				n += CheckOptions{ExistenceOnly: true}.requests(e, known-doubtful)
+			}
+			requests.of(e).Requests = n
 		}
 		return nil
 	})

@@ -79,11 +79,17 @@ type listing struct {
 // was not among them.
 func (r *checkRun) byList(ctx context.Context, e Entity) error {
 	left := &unmet{ids: make(map[string]Key), keys: make(map[Key]string)}
+	deleted, err := r.deleted(ctx, e)
+	if err != nil {
+		return err
+	}
 	for entry, err := range r.entries(e) {
 		if err != nil {
 			return err
 		}
-		left.add(&entry)
+		if !deleted[entry.Key] {
+			left.add(&entry)
+		}
 	}
 	if err := r.identify(ctx, e, left); err != nil {
 		return err
@@ -94,6 +100,13 @@ func (r *checkRun) byList(ctx context.Context, e Entity) error {
 			return err
 		}
 		r.report.Warnings = append(r.report.Warnings, fmt.Sprintf("%s were not all compared: %s", e, strings.TrimPrefix(err.Error(), "eryxon: ")))
+	}
+	for key := range deleted {
+		entry, err := r.cfg.run.get(e, key)
+		if err != nil {
+			return err
+		}
+		left.add(&entry)
 	}
 	if diffable(e) {
 		err := r.ask(ctx, left.all(r.cfg.run, e), func(entry *StateEntry, d diffRecord) {
@@ -110,6 +123,39 @@ func (r *checkRun) byList(ctx context.Context, e Entity) error {
 	return r.inBatches(left.all(r.cfg.run, e), func(batch []StateEntry) error {
 		return r.settle(ctx, batch, func(_ int, entry *StateEntry) { r.judgeUnlisted(entry, seen) })
 	})
+}
+
+// deleted are the keys that have no row any more, where lists show deleted rows
+// like others.
+func (r *checkRun) deleted(ctx context.Context, e Entity) (map[Key]bool, error) {
+	if !askedByKey(e) || !r.co.listsDeleted() || r.notAskable {
+		return nil, nil
+	}
+	deleted := make(map[Key]bool)
+	err := r.inBatches(r.entries(e), func(batch []StateEntry) error {
+		if len(batch) == 0 {
+			return nil
+		}
+		keys := make([]Key, len(batch))
+		for i := range batch {
+			keys[i] = batch[i].Key
+		}
+		found, out, err := r.co.diffKeys(ctx, r.cfg, e, keys, false)
+		if err != nil && unsupportedUnified(out) {
+			r.notAskable = true
+			return errNotAskable
+		}
+		for key, d := range found {
+			if d.status == DiffCreate {
+				deleted[key] = true
+			}
+		}
+		return err
+	})
+	if errors.Is(err, errNotAskable) {
+		err = nil
+	}
+	return deleted, err
 }
 
 // judgeUnlisted judges an entry whose row the list does not show, where nothing

@@ -230,6 +230,10 @@ func (co *core) findsRows(e Entity) bool {
 // are linked to by external id alone, of whatever source, and in one look-up.
 func (co *core) looksParentsUpTogether() bool { return co.release() == ReleaseV01 }
 
+// listsDeleted reports a server whose lists of jobs and parts show deleted rows,
+// too.
+func (co *core) listsDeleted() bool { return co.release() == ReleaseV01 }
+
 // asksRows reports whether the unified endpoint can be asked about rows of the
 // entity.
 func (co *core) asksRows(e Entity) bool {

@@ -52,7 +52,7 @@ type cellList struct {
 	mu     sync.Mutex
 	byName map[string][]string // ids; nil while not asked, empty where there is none
 	rows   map[rowID]bool
-	made   map[Key]bool // parts
+	made   map[Key]bool      // parts
 	names  map[string]string // of cells, by id
 	named  map[string]int    // how many of them have the name
 }
