@@ -91,6 +91,8 @@ type dialect struct {
 
 	made map[Key]bool // parts that were made in the client's life
 
+	unnamed map[Key]bool // jobs that are there, by ids that the server does not tell
+
 	source  string // of the first record
 	sources bool   // there were records of others
 

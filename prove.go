@@ -2,6 +2,7 @@ package eryxon
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"slices"
 
@@ -126,6 +127,8 @@ func (d *delivery[R, P]) prove(list []*sentRecord[R], ambiguous bool) {
 	}
 	list = d.settleListed(list, out, answer)
 	err := d.ask(list, true)
+	made, _ := partition(list, func(s *sentRecord[R]) bool { return before[s.key].status == DiffCreate && s.before.blind })
+	ids := d.idsByNumber(made)
 	var lost, unproven []*sentRecord[R]
 	for _, s := range list {
 		was, is := before[s.key], s.before
@@ -140,7 +143,7 @@ func (d *delivery[R, P]) prove(list []*sentRecord[R], ambiguous bool) {
 		case was.exists() && is.exists() && was.id != is.id:
 			unproven = append(unproven, s)
 		case was.status == DiffCreate && is.blind:
-			d.arrive(s, out, status, "")
+			d.arrive(s, out, status, ids[s.key])
 		case was.status == DiffUnchanged && is.status == DiffUpdate,
 			(was.status == DiffUpdate || was.status == DiffCreate) && is.status == DiffUnchanged:
 			d.arrive(s, out, status, is.id)
@@ -157,6 +160,32 @@ func (d *delivery[R, P]) prove(list []*sentRecord[R], ambiguous bool) {
 		err = errUpdateUntold
 	}
 	d.giveReason(unproven, out, err)
+}
+
+// idsByNumber finds the ids of jobs that were made but not named: no other row
+// has their number.
+func (d *delivery[R, P]) idsByNumber(made []*sentRecord[R]) map[Key]string {
+	numbers := make(map[string]Key, len(made))
+	for _, s := range made {
+		if j, ok := any(P(&s.record)).(*Job); ok {
+			numbers[j.JobNumber] = s.key
+		}
+	}
+	if len(numbers) == 0 {
+		return nil
+	}
+	rows, _ := d.listPage(d.c.entity, 0) // what it does not show stays unnamed
+	ids := make(map[Key]string, len(numbers))
+	for _, row := range rows {
+		var number, id string
+		if json.Unmarshal(row["job_number"], &number) != nil || json.Unmarshal(row["id"], &id) != nil {
+			continue
+		}
+		if key, ok := numbers[number]; ok {
+			ids[key] = id
+		}
+	}
+	return ids
 }
 
 var errUpdateUntold = errors.New("an update that fails is counted like any other")

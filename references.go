@@ -37,6 +37,9 @@ func (co *core) resolve(ctx context.Context, cfg *config, e Entity, keys []Key) 
 	}
 	found, out, err := co.diffKeys(ctx, cfg, e, ask, true)
 	for k, r := range found {
+		if r.blind {
+			mark(&co.shared.dialect, &co.shared.dialect.unnamed, k, true)
+		}
 		if r.exists() && r.id != "" {
 			ids[k] = r.id
 			co.shared.dialect.remember(e, k, r.id)
@@ -189,7 +192,7 @@ func (co *core) translate(r any, source string, jobs, parts map[Key]string, cell
 		if r.JobID == "" {
 			key := Key{r.recordKey(source).Source, r.JobExternalID}
 			if r.JobID = jobs[key]; r.JobID == "" {
-				return noParent("job_external_id", "job", "JobID", key)
+				return co.noParent("job_external_id", "job", "JobID", key)
 			}
 		}
 		r.JobExternalID = ""
@@ -197,7 +200,7 @@ func (co *core) translate(r any, source string, jobs, parts map[Key]string, cell
 		if r.PartID == "" {
 			key := Key{r.recordKey(source).Source, r.PartExternalID}
 			if r.PartID = parts[key]; r.PartID == "" {
-				return noParent("part_external_id", "part", "PartID", key)
+				return co.noParent("part_external_id", "part", "PartID", key)
 			}
 		}
 		if r.CellID == "" {
@@ -221,12 +224,15 @@ func (co *core) translate(r any, source string, jobs, parts map[Key]string, cell
 }
 
 // noParent says that a record's parent was not found.
-func noParent(field, parent, id string, key Key) error {
-	text := fmt.Sprintf("%s: the server has no %s %s; sync it first, under the same external source", field, parent, key)
-	if !lookable(key.ExternalID) {
-		text = fmt.Sprintf("%s: the server can't look up %s %s, for the quotation mark or the backslash in its external id: give %s", field, parent, key, id)
+func (co *core) noParent(field, parent, id string, key Key) error {
+	switch {
+	case !lookable(key.ExternalID):
+		return &errReference{ErrUnsupported, fmt.Sprintf("%s: the server can't look up %s %s, for the quotation mark or the backslash in its external id: give %s", field, parent, key, id)}
+	case marked(&co.shared.dialect, &co.shared.dialect.unnamed, key):
+		return &errReference{ErrUnsupported, fmt.Sprintf("%s: the server has %s %s but, for a column that its database lacks, does not tell its id: give %s", field, parent, key, id)}
+	default:
+		return &errReference{ErrParentNotFound, fmt.Sprintf("%s: the server has no %s %s; sync it first, under the same external source", field, parent, key)}
 	}
-	return &errReference{ErrParentNotFound, text}
 }
 
 // pinParents names the rows that records are linked to by their ids, for a server
@@ -264,13 +270,13 @@ func (d *delivery[R, P]) pinParents(list []*sentRecord[R], ambiguous bool) []*se
 		case *Part:
 			if key := (Key{s.key.Source, r.JobExternalID}); r.JobID == "" {
 				if r.JobID = ids[key]; r.JobID == "" && told {
-					err = noParent("job_external_id", "job", "JobID", key)
+					err = co.noParent("job_external_id", "job", "JobID", key)
 				}
 			}
 		case *Operation:
 			if key := (Key{s.key.Source, r.PartExternalID}); r.PartID == "" {
 				if r.PartID = ids[key]; r.PartID == "" && told {
-					err = noParent("part_external_id", "part", "PartID", key)
+					err = co.noParent("part_external_id", "part", "PartID", key)
 				}
 			}
 		}

@@ -177,13 +177,13 @@ func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) 
 	}
 	together := make(map[string][]*sentRecord[R])
 	var texts []string
-	stored := false
+	stored, made := false, false
 	for i, s := range list {
 		f := &found[i]
 		said := understand(f.message)
 		switch {
 		case f.status.Success():
-			stored = true
+			stored, made = true, made || f.status == StatusCreated
 			if s.made && f.status == StatusUpdated {
 				f.status = StatusCreated
 			}
@@ -204,8 +204,10 @@ func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) 
 			d.fail(s, out, f.status, recordError(f, false, d.e.co.redact))
 		}
 	}
-	if stored { // with all columns that the other routes write, and that look-ups use
+	if stored { // with all columns that the other routes write
 		mark(d.dialect(), &d.dialect().proven, d.c.entity, true)
+	}
+	if made { // with all that look-ups use
 		mark(d.dialect(), &d.dialect().finds, d.c.entity, true)
 	}
 	for _, text := range texts {
