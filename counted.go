@@ -7,11 +7,12 @@ import (
 
 // This file delivers chunks to servers whose bulk answers are counts that prove
 // nothing. A record is reported as arrived only when something else has shown
-// it: the unified endpoint's answer, a single sync's, or the same bulk once
-// more, which counts as created what the first did not make.
+// it: the unified endpoint's answer, the hash of a row's last sync, a single
+// sync's answer, or the same bulk once more, which counts as created what the
+// first did not make.
 
-// singleRecords is up to how many are synced one by one although a bulk and a
-// look at the rows could prove their outcome: these would cost as much.
+// singleRecords is up to how many are synced one by one although a bulk could
+// be proven: that would cost as much.
 const singleRecords = 2
 
 // deliverCounted delivers records and finds out what became of each. Ambiguous

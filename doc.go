@@ -153,11 +153,11 @@
 //
 // Release v0.8 counts records as created that it never wrote, and wants UUIDs
 // for references. There the SDK translates references, and believes only what
-// something proves: the unified endpoint's answer, a single sync's, the same
-// bulk once more, or the rows read back. That costs requests, which
-// [WithoutChecks] saves at the price of unknown outcomes. What nothing proves is
-// unknown: records whose check got no usable answer, and, from the 21st of a
-// request on, updates of fields that the server's lists do not show. Columns
+// something proves: the unified endpoint's answer, the hash of a row's last sync
+// that it compares, a single sync's answer, or the same bulk once more. That
+// costs requests, which [WithoutChecks] saves at the price of unknown outcomes.
+// What nothing proves is unknown: records whose check got no usable answer, and
+// those among which lost ones were not found with 20 requests. Columns
 // that its database lacks fail records with [ErrMissingColumn];
 // [WithMissingColumnsOmitted] leaves out a field that can be missed. Nothing of
 // an entity can be stored where the server itself writes a column that is not

@@ -133,8 +133,9 @@ func (r *ERPSyncResult) Err() error {
 // It tells whether a row exists, not whether it is current: it compares the
 // hash of the record with that of the last sync, of which a change made inside
 // the MES knows nothing, and other ways to sync may have hashed the same content
-// differently. Of resources it may say [DiffCreate] though the row exists, where
-// the server's database lacks the column of that hash. A part that refers to a
+// differently. Of jobs and resources it may say [DiffCreate] though the row
+// exists, where the server's database lacks a column that it looks for, and of
+// any record beyond the 1000th of its entity in a request. A part that refers to a
 // job of the same request, which does not exist yet, is a [DiffError].
 func (s *ERPService) Diff(ctx context.Context, req ERPRequest, opts ...CallOption) (*ERPDiff, error) {
 	run, err := s.prepare(req, opts, false)

@@ -17,7 +17,7 @@ type Part struct {
 	JobExternalID string `json:"job_external_id"`
 	// JobID is the job's UUID on the server, for a job of another source.
 	JobID      string `json:"job_id"`
-	PartNumber string `json:"part_number"` // required; unique within its job
+	PartNumber string `json:"part_number"` // required; unique within its job, on some servers among all parts
 
 	// Overwritten with a default by some servers where an update leaves it out: see [WithOverwritingUpdates].
 	Material Opt[string] `json:"material,omitzero"`
