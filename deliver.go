@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 )
 
@@ -118,63 +117,6 @@ func (d *delivery[R, P]) deliverOne(list []*sentRecord[R], ambiguous bool) {
 	}
 }
 
-// withoutHazards settles the records that must not go to the server by this
-// route, and returns the others.
-func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) []*sentRecord[R] {
-	risky := func(s *sentRecord[R]) bool {
-		return worthAsking(d.hazards(s)) || statusSet(P(&s.record)) || d.lacksFloor(s)
-	}
-	if !d.e.co.knownToFill() && !slices.ContainsFunc(list, risky) {
-		return list
-	}
-	// The read is the client's, made once: it counts for no entity.
-	fills, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells)
-	if !fills && err == nil {
-		return list
-	}
-	if err != nil && ending(out) {
-		d.done.end = out.err
-		d.settleUnsent(list, ambiguous)
-		return nil
-	}
-	var safe, doubtful []*sentRecord[R]
-	if err == nil {
-		safe, list = d.keepFloor(list, ambiguous)
-	}
-	for _, s := range list {
-		switch {
-		case err != nil && risky(s):
-			d.settleUndelivered(s, err, ambiguous)
-		case onlyOnUpdate(d.hazards(s)) && d.madeWithParent(s):
-			s.vetted = true
-			safe = append(safe, s)
-		case onlyOnUpdate(d.hazards(s)) && (diffable(d.c.entity) || d.c.entity == EntityCells):
-			doubtful = append(doubtful, s)
-		case d.hazards(s) != nil:
-			d.refuseHazard(s, ambiguous)
-		case statusSet(P(&s.record)) && !knownStatus(P(&s.record)):
-			d.deliverSingly([]*sentRecord[R]{s}, ambiguous)
-		default:
-			safe = append(safe, s)
-		}
-	}
-	existing, absent := d.existence(doubtful)
-	for _, s := range existing {
-		d.refuseHazard(s, ambiguous)
-	}
-	for _, s := range absent {
-		s.vetted = true
-	}
-	return append(safe, absent...)
-}
-
-// madeWithParent reports an operation of a part that this run has made: there is
-// nothing of it to overwrite.
-func (d *delivery[R, P]) madeWithParent(s *sentRecord[R]) bool {
-	o, ok := any(P(&s.record)).(*Operation)
-	return ok && o.PartID == "" && d.e.flight.cells.isMade(Key{s.key.Source, o.PartExternalID})
-}
-
 // withoutMistakes settles the records whose parents the server's bulk would
 // mistake, and returns the others.
 func (d *delivery[R, P]) withoutMistakes(list []*sentRecord[R], ambiguous bool) []*sentRecord[R] {
@@ -226,27 +168,6 @@ func (d *delivery[R, P]) asked(out *result) {
 		d.done.stats.attempts += out.attempts
 		d.done.stats.waited += out.waited
 	}
-}
-
-// hazards is what the server would do to the record if it exists; nil if
-// nothing.
-func (d *delivery[R, P]) hazards(s *sentRecord[R]) []FieldError {
-	if s.vetted || d.e.cfg.overwrite {
-		return nil
-	}
-	d.scratch = checker{}
-	hazards(&d.scratch, P(&s.record))
-	return d.scratch.details
-}
-
-func (d *delivery[R, P]) refuseHazard(s *sentRecord[R], ambiguous bool) {
-	d.hazards(s)
-	err := d.scratch.err(s.index, s.key)
-	if ambiguous {
-		d.settleUndelivered(s, err, ambiguous)
-		return
-	}
-	d.refuse([]*sentRecord[R]{s}, err)
 }
 
 // send makes one bulk request.

@@ -5,10 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 )
@@ -385,112 +383,6 @@ func (d *dialect) sawSingle(out *result) {
 		return
 	}
 	d.learn(fillingYes)
-}
-
-// hazards complains of what a filling server would do to a record that
-// exists, and of values that it does not store.
-func hazards(c *checker, r any) {
-	keeps := func(name string, null bool) {
-		if null {
-			c.complain(name, "NOT_CLEARED", "is null, and this server keeps the old value: clear it in the MES, or say WithOverwritingUpdates", nil)
-		}
-	}
-	keepsText := func(name string, o Opt[string]) {
-		keeps(name, o.IsNull())
-		if emptied(o) {
-			c.complain(name, "NOT_CLEARED", "is empty, and this server keeps the old value: leave it out, clear it in the MES, or say WithOverwritingUpdates", "")
-		}
-	}
-	keepsStatus := func(o Opt[WorkStatus]) {
-		s, ok := o.Get()
-		keeps("status", o.IsNull() || ok && s == "")
-	}
-	drops := func(extra map[string]any) {
-		if len(extra) == 0 {
-			return // sorting no names would cost as much as the record
-		}
-		for _, name := range slices.Sorted(maps.Keys(extra)) {
-			if name != "metadata" {
-				c.complain("Extra["+name+"]", "DROPPED", "is a column that this server drops without a word: leave it out, or say WithOverwritingUpdates", nil)
-			}
-		}
-	}
-	switch r := r.(type) {
-	case *Job:
-		keepsText("customer", r.Customer)
-		keeps("due_date", r.DueDate.IsNull())
-		keeps("priority", r.Priority.IsNull())
-		keepsText("notes", r.Notes)
-		keepsStatus(r.Status)
-		drops(r.Extra)
-		for i := range r.Parts {
-			hazards(c.within("parts", i), &r.Parts[i])
-		}
-	case *Part:
-		fills(c, "material", r.Material)
-		fills(c, "quantity", r.Quantity)
-		keepsText("notes", r.Notes)
-		keepsStatus(r.Status)
-		drops(r.Extra)
-		for i := range r.Operations {
-			hazards(c.within("operations", i), &r.Operations[i])
-		}
-	case *Operation:
-		fills(c, "sequence", r.Sequence)
-		if r.EstimatedTimeMinutes.state != optValue {
-			fills(c, "estimated_time_minutes", r.EstimatedTimeMinutes)
-		}
-		keepsText("notes", r.Notes)
-		keepsStatus(r.Status)
-		drops(r.Extra)
-	case *Cell:
-		fills(c, "color", r.Color)
-		if r.Active.state != optValue {
-			fills(c, "active", r.Active)
-		}
-		drops(r.Extra)
-	case *Resource:
-		fills(c, "status", r.Status)
-		if r.Active.IsNull() {
-			fills(c, "active", r.Active)
-		}
-		keepsText("description", r.Description)
-		keepsText("identifier", r.Identifier)
-		keepsText("location", r.Location)
-		drops(r.Extra)
-	}
-}
-
-// fills complains of a field for which a filling server has a default that it
-// takes for a value of nothing, too.
-func fills[T comparable](c *checker, name string, o Opt[T]) {
-	var zero T
-	switch {
-	case !o.IsSet():
-		c.complain(name, "OVERWRITTEN", "is left out, and this server overwrites it with a default on an update: give it, or say WithOverwritingUpdates", nil)
-	case o.IsNull():
-		c.complain(name, "REPLACED", "is null, and this server stores a default instead: give it, or say WithOverwritingUpdates", nil)
-	case o.value == zero:
-		c.complain(name, "ZERO", fmt.Sprintf("is %#v, and this server stores a default instead: give another, or say WithOverwritingUpdates", zero), zero)
-	}
-}
-
-// onlyOnUpdate reports hazards, at least one, to rows that exist: a new row has
-// nothing to overwrite or to clear.
-func onlyOnUpdate(details []FieldError) bool {
-	for _, d := range details {
-		if d.Constraint != "OVERWRITTEN" && d.Constraint != "NOT_CLEARED" {
-			return false
-		}
-	}
-	return len(details) > 0
-}
-
-// worthAsking reports hazards for which it is worth a request to find out
-// whether the server is one that fills: not for zeros alone, which may stand in
-// any export and are refused once the server is known.
-func worthAsking(details []FieldError) bool {
-	return slices.ContainsFunc(details, func(d FieldError) bool { return d.Constraint != "ZERO" })
 }
 
 // diffable reports whether the unified endpoint can tell of the entity's keys

@@ -1039,3 +1039,28 @@ func TestAStatusCostsAFillingServerNoMoreThanItMust(t *testing.T) {
 	require.ErrorIs(t, err, eryxon.ErrValidation)
 	assert.Equal(t, 1, res.Counts.Failed)
 }
+
+// A single sync's row tells whether a field was cleared, whatever its action says.
+func TestAFieldThatIsNotClearedIsNoSuccess(t *testing.T) {
+	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08} {
+		t.Run(string(release), func(t *testing.T) {
+			_, client := releaseClient(t, release)
+			cell := eryxon.Cell{ExternalID: "C", Name: "Cutting", Color: eryxon.Some("#123456"), Sequence: eryxon.Some(1), Active: eryxon.Some(true)}
+			_, err := client.Cells.Sync(t.Context(), cell)
+			require.NoError(t, err)
+			stranger := client
+			if release == eryxontest.V01 {
+				_, stranger = releaseClient(t, release) // which does not know the server yet
+			}
+			cell.Color = eryxon.Null[string]()
+			res, err := stranger.Cells.Sync(t.Context(), cell)
+			if release == eryxontest.V08 {
+				require.NoError(t, err)
+				assert.Equal(t, eryxon.StatusUpdated, res.Status)
+				return
+			}
+			require.ErrorContains(t, err, "color")
+			assert.Equal(t, eryxon.StatusFailed, res.Status)
+		})
+	}
+}

@@ -1,11 +1,15 @@
 package eryxon
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
+	"slices"
 )
 
 // count adds a call to the account.
@@ -62,6 +66,9 @@ func (co *core) putOne(ctx, wire context.Context, cfg *config, at endpoint, key 
 	status, id, complaint := answer.judge(key, out.status, out.ambiguous)
 	kind := ErrBadAnswer
 	switch {
+	case complaint == "" && !cfg.overwrite && notCleared(body, out.row) != "":
+		// The row, not the action, says what became of it.
+		status, complaint = StatusFailed, notCleared(body, out.row)+" was to be cleared, and the server has stored another value in its row; the rest of the record arrived"
 	case complaint == "":
 		return out, status, id, nil
 	case complaint == deletedComplaint:
@@ -70,6 +77,27 @@ func (co *core) putOne(ctx, wire context.Context, cfg *config, at endpoint, key 
 		kind = understand(complaint).kind
 	}
 	return out, status, id, co.apiError(&cl, out, kind, "", complaint, nil, nil)
+}
+
+// notCleared names a field that was sent as null, or as an empty text, and that
+// has a value in the row all the same.
+func notCleared(sent, row []byte) string {
+	if row == nil || !bytes.Contains(sent, []byte("null")) && !bytes.Contains(sent, []byte(`""`)) {
+		return ""
+	}
+	var want, got map[string]json.RawMessage
+	if json.Unmarshal(sent, &want) != nil || json.Unmarshal(row, &got) != nil {
+		return ""
+	}
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		if v := string(want[name]); v != "null" && v != `""` {
+			continue
+		}
+		if v, shown := got[name]; shown && string(v) != "null" && string(v) != `""` {
+			return name
+		}
+	}
+	return ""
 }
 
 // syncCounted is the single sync on a server that takes UUIDs for references:

@@ -1,0 +1,191 @@
+package eryxon
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// withoutHazards settles the records that must not go to the server by this
+// route, and returns the others.
+func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) []*sentRecord[R] {
+	risky := func(s *sentRecord[R]) bool {
+		return worthAsking(d.hazards(s)) || statusSet(P(&s.record)) || d.lacksFloor(s)
+	}
+	if !d.e.co.knownToFill() && !slices.ContainsFunc(list, risky) {
+		return list
+	}
+	// The read is the client's, made once: it counts for no entity.
+	fills, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells)
+	if !fills && err == nil {
+		return list
+	}
+	if err != nil && ending(out) {
+		d.done.end = out.err
+		d.settleUnsent(list, ambiguous)
+		return nil
+	}
+	var safe, doubtful []*sentRecord[R]
+	if err == nil {
+		safe, list = d.keepFloor(list, ambiguous)
+	}
+	for _, s := range list {
+		switch {
+		case err != nil && risky(s):
+			d.settleUndelivered(s, err, ambiguous)
+		case onlyOnUpdate(d.hazards(s)) && d.madeWithParent(s):
+			s.vetted = true
+			safe = append(safe, s)
+		case onlyOnUpdate(d.hazards(s)) && (diffable(d.c.entity) || d.c.entity == EntityCells):
+			doubtful = append(doubtful, s)
+		case d.hazards(s) != nil:
+			d.refuseHazard(s, ambiguous)
+		case statusSet(P(&s.record)) && !knownStatus(P(&s.record)):
+			d.deliverSingly([]*sentRecord[R]{s}, ambiguous)
+		default:
+			safe = append(safe, s)
+		}
+	}
+	existing, absent := d.existence(doubtful)
+	for _, s := range existing {
+		d.refuseHazard(s, ambiguous)
+	}
+	for _, s := range absent {
+		s.vetted = true
+	}
+	return append(safe, absent...)
+}
+
+// madeWithParent reports an operation of a part that this run has made: there is
+// nothing of it to overwrite.
+func (d *delivery[R, P]) madeWithParent(s *sentRecord[R]) bool {
+	o, ok := any(P(&s.record)).(*Operation)
+	return ok && o.PartID == "" && d.e.flight.cells.isMade(Key{s.key.Source, o.PartExternalID})
+}
+
+// hazards is what the server would do to the record if it exists; nil if
+// nothing.
+func (d *delivery[R, P]) hazards(s *sentRecord[R]) []FieldError {
+	if s.vetted || d.e.cfg.overwrite {
+		return nil
+	}
+	d.scratch = checker{}
+	hazards(&d.scratch, P(&s.record))
+	return d.scratch.details
+}
+
+func (d *delivery[R, P]) refuseHazard(s *sentRecord[R], ambiguous bool) {
+	d.hazards(s)
+	err := d.scratch.err(s.index, s.key)
+	if ambiguous {
+		d.settleUndelivered(s, err, ambiguous)
+		return
+	}
+	d.refuse([]*sentRecord[R]{s}, err)
+}
+
+// hazards complains of what a filling server would do to a record that
+// exists, and of values that it does not store.
+func hazards(c *checker, r any) {
+	keeps := func(name string, null bool) {
+		if null {
+			c.complain(name, "NOT_CLEARED", "is null, and this server keeps the old value: clear it in the MES, or say WithOverwritingUpdates", nil)
+		}
+	}
+	keepsText := func(name string, o Opt[string]) {
+		keeps(name, o.IsNull())
+		if emptied(o) {
+			c.complain(name, "NOT_CLEARED", "is empty, and this server keeps the old value: leave it out, clear it in the MES, or say WithOverwritingUpdates", "")
+		}
+	}
+	keepsStatus := func(o Opt[WorkStatus]) {
+		s, ok := o.Get()
+		keeps("status", o.IsNull() || ok && s == "")
+	}
+	drops := func(extra map[string]any) {
+		if len(extra) == 0 {
+			return // sorting no names would cost as much as the record
+		}
+		for _, name := range slices.Sorted(maps.Keys(extra)) {
+			if name != "metadata" {
+				c.complain("Extra["+name+"]", "DROPPED", "is a column that this server drops without a word: leave it out, or say WithOverwritingUpdates", nil)
+			}
+		}
+	}
+	switch r := r.(type) {
+	case *Job:
+		keepsText("customer", r.Customer)
+		keeps("due_date", r.DueDate.IsNull())
+		keeps("priority", r.Priority.IsNull())
+		keepsText("notes", r.Notes)
+		keepsStatus(r.Status)
+		drops(r.Extra)
+		for i := range r.Parts {
+			hazards(c.within("parts", i), &r.Parts[i])
+		}
+	case *Part:
+		fills(c, "material", r.Material)
+		fills(c, "quantity", r.Quantity)
+		keepsText("notes", r.Notes)
+		keepsStatus(r.Status)
+		drops(r.Extra)
+		for i := range r.Operations {
+			hazards(c.within("operations", i), &r.Operations[i])
+		}
+	case *Operation:
+		fills(c, "sequence", r.Sequence)
+		if r.EstimatedTimeMinutes.state != optValue {
+			fills(c, "estimated_time_minutes", r.EstimatedTimeMinutes)
+		}
+		keepsText("notes", r.Notes)
+		keepsStatus(r.Status)
+		drops(r.Extra)
+	case *Cell:
+		fills(c, "color", r.Color)
+		if r.Active.state != optValue {
+			fills(c, "active", r.Active)
+		}
+		drops(r.Extra)
+	case *Resource:
+		fills(c, "status", r.Status)
+		if r.Active.IsNull() {
+			fills(c, "active", r.Active)
+		}
+		keepsText("description", r.Description)
+		keepsText("identifier", r.Identifier)
+		keepsText("location", r.Location)
+		drops(r.Extra)
+	}
+}
+
+// fills complains of a field for which a filling server has a default that it
+// takes for a value of nothing, too.
+func fills[T comparable](c *checker, name string, o Opt[T]) {
+	var zero T
+	switch {
+	case !o.IsSet():
+		c.complain(name, "OVERWRITTEN", "is left out, and this server overwrites it with a default on an update: give it, or say WithOverwritingUpdates", nil)
+	case o.IsNull():
+		c.complain(name, "REPLACED", "is null, and this server stores a default instead: give it, or say WithOverwritingUpdates", nil)
+	case o.value == zero:
+		c.complain(name, "ZERO", fmt.Sprintf("is %#v, and this server stores a default instead: give another, or say WithOverwritingUpdates", zero), zero)
+	}
+}
+
+// onlyOnUpdate reports hazards, at least one, to rows that exist: a new row has
+// nothing to overwrite or to clear.
+func onlyOnUpdate(details []FieldError) bool {
+	for _, d := range details {
+		if d.Constraint != "OVERWRITTEN" && d.Constraint != "NOT_CLEARED" {
+			return false
+		}
+	}
+	return len(details) > 0
+}
+
+// worthAsking reports hazards for which it is worth a request to find out
+// whether the server is one that fills: not for zeros alone, which may stand in
+// any export and are refused once the server is known.
+func worthAsking(details []FieldError) bool {
+	return slices.ContainsFunc(details, func(d FieldError) bool { return d.Constraint != "ZERO" })
+}
