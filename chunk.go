@@ -27,6 +27,7 @@ type sentRecord[R any] struct {
 	memory     *memory[R] // what the state has of it, nil without a state
 	relinked   bool       // its parents' ids were asked for again
 	made       bool       // there was no row of it before a bulk, so one that is there is new
+	maybeMade  bool       // a bulk may have made its row
 	suspect    bool       // some of the records that it went with were lost
 	before     diffRecord // what the unified endpoint said of it, as it is sent
 }

@@ -249,11 +249,11 @@ func TestExtraColumnsAreMergedSortedByName(t *testing.T) {
 		"zone": "Nord", "delivery_city": "Köln", "a<b": 1, "metadata": map[string]any{"b": 2, "a": []int{1, 2}},
 		"big": json.Number("123456789012345678901234567890"), "raw": json.RawMessage(`{"x": 1}`), "nil": nil, "Extra": true,
 	}
-	j.Parts = []Part{{ExternalID: "P-1", PartNumber: "A", Extra: map[string]any{"drawing_no": "D-1"}}}
+	j.Parts = []Part{{ExternalID: "P-1", PartNumber: "A", Material: Some("Steel"), Quantity: Some(1), Extra: map[string]any{"drawing_no": "D-1"}}}
 	_, err := c.Jobs.Sync(t.Context(), j)
 	require.NoError(t, err)
 	assert.Equal(t, `{"external_id":"SO-1","external_source":"SAP","job_number":"JOB-SO-1",`+
-		`"parts":[{"external_id":"P-1","part_number":"A","drawing_no":"D-1"}],`+
+		`"parts":[{"external_id":"P-1","part_number":"A","material":"Steel","quantity":1,"drawing_no":"D-1"}],`+
 		`"Extra":true,"a\u003cb":1,"big":123456789012345678901234567890,"delivery_city":"Köln","metadata":{"a":[1,2],"b":2},"nil":null,"raw":{"x":1},"zone":"Nord"}`,
 		s.requests()[0].body)
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -138,6 +140,12 @@ func (a *bulkAnswer) counted() bool {
 
 // sawRefusal recognises the server by its complaint about a documented field.
 func (d *dialect) sawRefusal(err error) bool {
+	// One that looks into nested records stores none.
+	var invalid *ValidationError
+	if errors.As(err, &invalid) && !invalid.Local && slices.ContainsFunc(invalid.Details, func(f FieldError) bool { return strings.HasPrefix(f.Field, "parts") }) {
+		d.saw(ReleaseV08)
+		return true
+	}
 	if !errors.Is(err, ErrMissingColumn) {
 		return false
 	}

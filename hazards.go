@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // withoutHazards settles the records that must not go to the server by this
@@ -102,12 +103,12 @@ func hazards(c *checker, r any) {
 		s, ok := o.Get()
 		keeps("status", o.IsNull() || ok && s == "")
 	}
-	drops := func(extra map[string]any) {
+	drops := func(extra map[string]any, kept string) {
 		if len(extra) == 0 {
 			return // sorting no names would cost as much as the record
 		}
 		for _, name := range slices.Sorted(maps.Keys(extra)) {
-			if name != "metadata" {
+			if name != kept {
 				c.complain("Extra["+name+"]", "DROPPED", "is a column that this server drops without a word: leave it out, or say WithOverwritingUpdates", nil)
 			}
 		}
@@ -116,10 +117,12 @@ func hazards(c *checker, r any) {
 	case *Job:
 		keepsText("customer", r.Customer)
 		keeps("due_date", r.DueDate.IsNull())
-		keeps("priority", r.Priority.IsNull())
+		if r.Priority.IsNull() {
+			fills(c, "priority", r.Priority)
+		}
 		keepsText("notes", r.Notes)
 		keepsStatus(r.Status)
-		drops(r.Extra)
+		drops(r.Extra, "metadata")
 		for i := range r.Parts {
 			hazards(c.within("parts", i), &r.Parts[i])
 		}
@@ -128,7 +131,7 @@ func hazards(c *checker, r any) {
 		fills(c, "quantity", r.Quantity)
 		keepsText("notes", r.Notes)
 		keepsStatus(r.Status)
-		drops(r.Extra)
+		drops(r.Extra, "metadata")
 		for i := range r.Operations {
 			hazards(c.within("operations", i), &r.Operations[i])
 		}
@@ -139,13 +142,13 @@ func hazards(c *checker, r any) {
 		}
 		keepsText("notes", r.Notes)
 		keepsStatus(r.Status)
-		drops(r.Extra)
+		drops(r.Extra, "")
 	case *Cell:
 		fills(c, "color", r.Color)
 		if r.Active.state != optValue {
 			fills(c, "active", r.Active)
 		}
-		drops(r.Extra)
+		drops(r.Extra, "")
 	case *Resource:
 		fills(c, "status", r.Status)
 		if r.Active.IsNull() {
@@ -154,7 +157,7 @@ func hazards(c *checker, r any) {
 		keepsText("description", r.Description)
 		keepsText("identifier", r.Identifier)
 		keepsText("location", r.Location)
-		drops(r.Extra)
+		drops(r.Extra, "metadata")
 	}
 }
 
@@ -167,6 +170,10 @@ func fills[T comparable](c *checker, name string, o Opt[T]) {
 		c.complain(name, "OVERWRITTEN", "is left out, and this server overwrites it with a default on an update: give it, or say WithOverwritingUpdates", nil)
 	case o.IsNull():
 		c.complain(name, "REPLACED", "is null, and this server stores a default instead: give it, or say WithOverwritingUpdates", nil)
+	case any(zero) == any("") || any(zero) == any(ResourceStatus("")):
+		if o.value == zero {
+			c.complain(name, "REPLACED", "is empty, and this server stores a default instead: give a value, or say WithOverwritingUpdates", "")
+		}
 	case o.value == zero:
 		c.complain(name, "ZERO", fmt.Sprintf("is %#v, and this server stores a default instead: give another, or say WithOverwritingUpdates", zero), zero)
 	}
@@ -181,6 +188,13 @@ func onlyOnUpdate(details []FieldError) bool {
 		}
 	}
 	return len(details) > 0
+}
+
+// overwritesNested reports a hazard of nested records.
+func overwritesNested(details []FieldError) bool {
+	return slices.ContainsFunc(details, func(d FieldError) bool {
+		return d.Constraint == "OVERWRITTEN" && strings.HasPrefix(d.Field, "parts[")
+	})
 }
 
 // worthAsking reports hazards for which it is worth a request to find out

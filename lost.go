@@ -6,6 +6,9 @@ import (
 	"strings"
 )
 
+// maxSingleCells is up to how many cells of a chunk are synced one by one.
+const maxSingleCells = 100
+
 // sharedRefusal returns the first of refusals that the same content meets
 // every time; nil if any outcome is not one.
 func sharedRefusal(outcomes []Outcome) *RecordError {

@@ -184,8 +184,12 @@ func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) 
 		switch {
 		case f.status.Success():
 			stored, made = true, made || f.status == StatusCreated
-			if s.made && f.status == StatusUpdated {
+			switch {
+			case f.status != StatusUpdated:
+			case s.made:
 				f.status = StatusCreated
+			case s.maybeMade:
+				f.status = StatusSynced
 			}
 			d.arrive(s, out, f.status, f.id)
 		case f.status == StatusFailed && said.kind == ErrMissingColumn:
@@ -291,6 +295,7 @@ func (d *delivery[R, P]) spread(list []*sentRecord[R], ambiguous bool) ([]*sentR
 	}
 	for _, s := range list {
 		s.made = !ambiguous && !out.ambiguous && answer.created == len(list)
+		s.maybeMade = answer.updated < len(list)
 	}
 	return list, ambiguous
 }

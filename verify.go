@@ -3,6 +3,7 @@ package eryxon
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -106,9 +107,8 @@ func (d *delivery[R, P]) deliverTwice(list []*sentRecord[R], ambiguous bool) {
 		sure = sure[1:]
 		existed = existed || d.done.outcomes[first].Status == StatusUpdated
 	}
-	if d.c.entity == EntityCells && len(sure) <= d.doubts && (existed || d.remembered(sure)) {
+	if d.c.entity == EntityCells && len(sure) <= maxSingleCells && (existed || d.remembered(sure)) {
 		// As twice would find, at the price of the bulk.
-		d.take(len(sure))
 		d.deliverSingly(sure, ambiguous)
 		return
 	}
@@ -229,9 +229,11 @@ func (d *delivery[R, P]) recount(list []*sentRecord[R], out *result, created, up
 		return
 	}
 	switch {
-	case updated > 0 && d.c.entity == EntityCells && len(list) <= d.doubts:
+	case updated > 0 && d.c.entity == EntityCells:
 		// A cell that was deleted is counted as updated: only its row tells.
-		d.giveReason(list, out, nil)
+		few := min(len(list), maxSingleCells)
+		d.deliverSingly(list[:few], true)
+		d.doubt(list[few:], out, errors.New("updates of cells can be told one by one only, and these are too many"))
 		return
 	case updated > 0 && diffable(d.c.entity):
 		d.giveReason(list, out, errUpdateUntold)
