@@ -246,17 +246,12 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 	d.count(out, len(body))
 	if cause == nil {
 		mark(d.dialect(), &d.dialect().proven, d.c.entity, true)
-		switch r := any(P(&s.record)).(type) {
-		case *Job:
-			if r.Priority.IsSet() && !marked(d.dialect(), &d.dialect().absent, absentPriority) {
-				mark(d.dialect(), &d.dialect().present, absentPriority, true)
+		if o, ok := any(P(&s.record)).(*Operation); ok {
+			if o.Status.IsSet() {
+				mark(d.dialect(), &d.dialect().statuses, o.Status, true)
 			}
-		case *Operation:
-			if r.Status.IsSet() {
-				mark(d.dialect(), &d.dialect().statuses, r.Status, true)
-			}
-			d.e.flight.cells.sawRow(EntityParts, r.PartID)
-			d.e.flight.cells.sawRow(EntityCells, r.CellID)
+			d.e.flight.cells.sawRow(EntityParts, o.PartID)
+			d.e.flight.cells.sawRow(EntityCells, o.CellID)
 		}
 		d.arrive(s, out, status, id)
 		return

@@ -384,8 +384,14 @@ func (d *delivery[R, P]) settleStatus(list []*sentRecord[R], out *result, ids ma
 	first := len(d.done.outcomes)
 	d.deliverSingly(open, true)
 	for i := range d.done.outcomes[first:] {
-		if o := &d.done.outcomes[first+i]; o.Status == StatusSynced {
+		switch o := &d.done.outcomes[first+i]; o.Status {
+		case StatusSynced:
 			o.Status = status
+		case StatusFailed: // though the bulk has written all else
+			o.Status = StatusUnknown
+			if e, ok := o.Err.(*RecordError); ok { //nolint:errorlint // Err is a RecordError itself by its definition
+				e.Status = StatusUnknown
+			}
 		}
 	}
 }

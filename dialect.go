@@ -78,7 +78,6 @@ type dialect struct {
 	proven    map[Entity]bool          // a single sync of the entity has worked
 	statuses  map[Opt[WorkStatus]]bool // work statuses that one of an operation has written
 	lacking   map[Entity]error         // nothing of the entity can be written, and why
-	present   map[string]bool          // optional columns that it has written, likewise
 	absent    map[string]bool          // optional columns that the server lacks, as entity.column
 	ids       map[entityKey]string
 	limits    map[Entity]int // records that a bulk takes, where fewer than documented
@@ -88,8 +87,6 @@ type dialect struct {
 	reach   diffReach
 	noDiff  map[Entity]bool // the unified endpoint can't be asked
 	finds   map[Entity]bool // the unified endpoint has shown rows of the entity, or stored them
-
-	made map[Key]bool // parts that were made in the client's life
 
 	unnamed map[Key]bool // jobs that are there, by ids that the server does not tell
 
@@ -195,6 +192,17 @@ func (d *dialect) sawSources(sources ...string) {
 		d.source = cmpOr(d.source, s)
 		d.sources = d.sources || s != d.source
 	}
+}
+
+// sawUnnamed remembers a job that is there, by an id that the server does not
+// tell.
+func (d *dialect) sawUnnamed(job Key) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.unnamed == nil || len(d.unnamed) >= knownIDs {
+		d.unnamed = make(map[Key]bool)
+	}
+	d.unnamed[job] = true
 }
 
 func (d *dialect) severalSources() bool {

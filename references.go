@@ -38,7 +38,7 @@ func (co *core) resolve(ctx context.Context, cfg *config, e Entity, keys []Key) 
 	found, out, err := co.diffKeys(ctx, cfg, e, ask, true)
 	for k, r := range found {
 		if r.blind {
-			mark(&co.shared.dialect, &co.shared.dialect.unnamed, k, true)
+			co.shared.dialect.sawUnnamed(k)
 		}
 		if r.exists() && r.id != "" {
 			ids[k] = r.id

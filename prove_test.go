@@ -1,0 +1,152 @@
+package eryxon_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eryxon/eryxon-go"
+	"github.com/eryxon/eryxon-go/eryxontest"
+)
+
+// A record that was synced with the very same content before is updated all the
+// same, for the row may have changed, and it is known whether it was.
+func TestTheSameContentOnceMoreIsProven(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV08))
+	jobs := make([]eryxon.Job, 50)
+	for i := range jobs {
+		jobs[i] = benchlessJob(i)
+		jobs[i].Status = eryxon.Some(eryxon.WorkOnHold)
+		jobs[i].Extra = map[string]any{"delivery_city": "Köln", "metadata": map[string]any{"b": 1, "a": []int{2}}}
+	}
+	res, err := client.Jobs.BulkSync(t.Context(), jobs)
+	require.NoError(t, err)
+	require.Equal(t, 50, res.Counts.Created)
+
+	rows := srv.Rows(eryxontest.Jobs)
+	srv.Reset()
+	for _, row := range rows { // edited in the MES
+		switch row["external_id"] {
+		case jobs[7].ExternalID:
+			row["delivery_city"] = "Bonn"
+		case jobs[8].ExternalID:
+			row["job_number"] = "by hand"
+		}
+		srv.Seed(eryxontest.Jobs, row)
+	}
+	srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": jobs[8].JobNumber})
+	before := len(srv.Requests())
+	res, err = client.Jobs.BulkSync(t.Context(), jobs)
+	require.ErrorIs(t, err, eryxon.ErrNaturalKeyTaken)
+	assert.Equal(t, eryxon.Counts{Updated: 49, Failed: 1}, res.Counts)
+	assert.Equal(t, eryxon.StatusFailed, res.Outcomes[8].Status)
+	assert.LessOrEqual(t, len(srv.Requests())-before, 4, "what exists, the bulk, what has changed, and the bad one")
+	row, _ := srv.Row(eryxontest.Jobs, "SAP", jobs[7].ExternalID)
+	assert.Equal(t, "Köln", row["delivery_city"])
+}
+
+// Where a gateway refuses long look-ups, shorter ones are made.
+func TestLongLookUpsThatFailAreMadeShorter(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV08))
+	srv.RefuseLongLookUps(8000)
+	id := func(kind string, i int) string { return fmt.Sprintf("%s-%s-%04d", kind, strings.Repeat("x", 30), i) }
+	jobs := make([]eryxon.Job, 600)
+	parts := make([]eryxon.Part, 600)
+	for i := range jobs {
+		jobs[i] = eryxon.Job{ExternalID: id("J", i), JobNumber: id("J", i), Customer: eryxon.Some("Acme")}
+		parts[i] = eryxon.Part{ExternalID: id("P", i), PartNumber: id("P", i), JobExternalID: id("J", i), Material: eryxon.Some("Steel"), Quantity: eryxon.Some(1)}
+	}
+	for round := range 3 {
+		for i := range jobs {
+			if round == 1 {
+				jobs[i].Customer, parts[i].Material = eryxon.Some("Other"), eryxon.Some("Brass")
+			} else if round == 2 {
+				jobs[i].Notes, parts[i].Notes = eryxon.Null[string](), eryxon.Null[string]()
+			}
+		}
+		res, err := client.Jobs.BulkSync(t.Context(), jobs)
+		require.NoError(t, err, "round %d", round)
+		assert.Equal(t, 600, res.Counts.Succeeded())
+		res, err = client.Parts.BulkSync(t.Context(), parts)
+		require.NoError(t, err, "round %d", round)
+		assert.Equal(t, 600, res.Counts.Succeeded())
+	}
+	assert.Len(t, srv.Rows(eryxontest.Jobs), 600)
+	assert.Len(t, srv.Rows(eryxontest.Parts), 600)
+}
+
+// External ids that a server's look-ups mistake arrive, and do no harm to others.
+func TestQuotedIDsAreNotMistaken(t *testing.T) {
+	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08} {
+		t.Run(string(release), func(t *testing.T) {
+			srv, client := releaseClient(t, release)
+			var jobs []eryxon.Job
+			var parts []eryxon.Part
+			for i, id := range []string{"plain", `"quoted"`, `PIPE (3/4")`, `x"),y`, `a\,b`, "a,b", "(c)", "Ü 1"} {
+				jobs = append(jobs, eryxon.Job{ExternalID: id, JobNumber: fmt.Sprint("J", i)})
+				parts = append(parts, eryxon.Part{ExternalID: id, PartNumber: fmt.Sprint("P", i), JobExternalID: id, Material: eryxon.Some("Steel"), Quantity: eryxon.Some(1)})
+			}
+			for range 2 {
+				report, err := client.SyncAll(t.Context(), eryxon.Dataset{Jobs: eryxon.FromSlice(jobs), Parts: eryxon.FromSlice(parts)})
+				require.NoError(t, err)
+				assert.Equal(t, 16, report.Total().Counts.Succeeded())
+			}
+			for _, j := range jobs {
+				job, ok := srv.Row(eryxontest.Jobs, "SAP", j.ExternalID)
+				require.True(t, ok, j.ExternalID)
+				part, ok := srv.Row(eryxontest.Parts, "SAP", j.ExternalID)
+				require.True(t, ok, j.ExternalID)
+				assert.Equal(t, job["id"], part["job_id"], j.ExternalID)
+			}
+		})
+	}
+}
+
+// Two ERPs may use the same ids.
+func TestParentsAreThoseOfTheSameSource(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V01)
+	var jobs []eryxon.Job
+	var parts []eryxon.Part
+	for i, source := range []string{"SAP", "ODOO"} {
+		for n := range 5 {
+			id := fmt.Sprint(n)
+			jobs = append(jobs, eryxon.Job{ExternalSource: source, ExternalID: id, JobNumber: source + id})
+			parts = append(parts, eryxon.Part{ExternalSource: source, ExternalID: id, JobExternalID: id, PartNumber: fmt.Sprint(i, "-", n), Material: eryxon.Some("Steel"), Quantity: eryxon.Some(1)})
+		}
+	}
+	_, err := client.SyncAll(t.Context(), eryxon.Dataset{Jobs: eryxon.FromSlice(jobs), Parts: eryxon.FromSlice(parts)})
+	require.NoError(t, err)
+	for _, p := range parts {
+		job, _ := srv.Row(eryxontest.Jobs, p.ExternalSource, p.JobExternalID)
+		part, _ := srv.Row(eryxontest.Parts, p.ExternalSource, p.ExternalID)
+		assert.Equal(t, job["id"], part["job_id"], "%s %s", p.ExternalSource, p.ExternalID)
+	}
+}
+
+// On a server that fills what is left out, cells and operations that are new may
+// leave it out, and a cell that has a new name loses nothing.
+func TestNewRecordsMayBePartialOnAServerThatFills(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V01)
+	old := eryxon.Cell{ExternalID: "C1", Name: "Sawing", Color: eryxon.Some("#123456"), Sequence: eryxon.Some(1), Active: eryxon.Some(false)}
+	_, err := client.Cells.BulkSync(t.Context(), []eryxon.Cell{old})
+	require.NoError(t, err)
+	_, err = client.SyncAll(t.Context(), eryxon.Dataset{
+		Cells:      eryxon.FromSlice([]eryxon.Cell{{ExternalID: "C1", Name: "Cutting"}, {ExternalID: "C2", Name: "Bending"}}),
+		Jobs:       eryxon.FromSlice([]eryxon.Job{{ExternalID: "J", JobNumber: "J"}}),
+		Parts:      eryxon.FromSlice([]eryxon.Part{{ExternalID: "P", PartNumber: "P", JobExternalID: "J"}}),
+		Operations: eryxon.FromSlice([]eryxon.Operation{{ExternalID: "O", OperationName: "Bend", PartExternalID: "P", CellName: "Bending"}}),
+	})
+	require.NoError(t, err)
+	cell, _ := srv.Row(eryxontest.Cells, "SAP", "C1")
+	assert.Equal(t, []any{"Cutting", "#123456", false}, []any{cell["name"], cell["color"], cell["active"]})
+	assert.Len(t, srv.Rows(eryxontest.Operations), 1)
+
+	_, err = client.Cells.BulkSync(t.Context(), []eryxon.Cell{{ExternalID: "C1", Name: "Cutting"}})
+	require.ErrorContains(t, err, "color")
+	res, err := client.Operations.BulkSync(t.Context(), []eryxon.Operation{{ExternalID: "O", OperationName: "Bend", PartExternalID: "P", CellName: "Bending"}})
+	require.ErrorContains(t, err, "sequence")
+	assert.Equal(t, 1, res.Counts.Failed)
+}
