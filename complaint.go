@@ -19,6 +19,8 @@ var (
 	reBadField     = regexp.MustCompile(`(?i)^invalid (?:date format for )?([a-z]+(?:_[a-z]+)+|quantity|status|type|color|priority|sequence)\b`)
 	reNotNull      = regexp.MustCompile(`null value in column "([^"]+)".* violates not-null constraint`)
 	reNoColumn     = regexp.MustCompile(`Could not find the '([^']+)' column of '[^']+' in the schema cache`)
+	reNotWritable  = regexp.MustCompile(`^Field (\S+) is not writable`)
+	reNoReference  = regexp.MustCompile(`^((?:job|part|cell)_id) does not reference a record`)
 	reNoColumnPG   = regexp.MustCompile(`column "?([A-Za-z0-9_]+)"? of relation "?[A-Za-z0-9_]+"? does not exist`)
 	reDuplicate    = regexp.MustCompile(`duplicate key value violates unique constraint "?([A-Za-z0-9_]*)`)
 	reNoParent     = regexp.MustCompile(`^(job|part|cell)_id or (?:valid )?((?:job|part)_external_id|cell_name)(?: is)? required|^(Job|Part|Cell) with (?:external_id|name) .* not found`)
@@ -46,6 +48,12 @@ func understand(message string) complaint {
 	}
 	if m := reNoColumn.FindStringSubmatch(message); m != nil {
 		return complaint{ErrMissingColumn, m[1]}
+	}
+	if m := reNotWritable.FindStringSubmatch(message); m != nil {
+		return complaint{ErrMissingColumn, m[1]}
+	}
+	if m := reNoReference.FindStringSubmatch(message); m != nil {
+		return complaint{ErrParentNotFound, m[1]}
 	}
 	if m := reNoColumnPG.FindStringSubmatch(message); m != nil {
 		return complaint{ErrMissingColumn, m[1]}

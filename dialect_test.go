@@ -18,7 +18,7 @@ import (
 
 // releases are what a program must run on unchanged.
 func releases() []eryxontest.Release {
-	return []eryxontest.Release{eryxontest.Documented, eryxontest.V01, eryxontest.V08, eryxontest.V08AsMigrated}
+	return []eryxontest.Release{eryxontest.Documented, eryxontest.V01, eryxontest.V08, eryxontest.V08AsMigrated, eryxontest.V011}
 }
 
 func releaseClient(t *testing.T, release eryxontest.Release, opts ...eryxon.Option) (*eryxontest.Server, *eryxon.Client) {

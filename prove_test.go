@@ -150,3 +150,30 @@ func TestNewRecordsMayBePartialOnAServerThatFills(t *testing.T) {
 	require.ErrorContains(t, err, "sequence")
 	assert.Equal(t, 1, res.Counts.Failed)
 }
+
+// The first request to a server may be a single sync, of any documented record.
+func TestDocumentedSinglesArriveOnAnUnknownServer(t *testing.T) {
+	for _, release := range []eryxontest.Release{eryxontest.V08, eryxontest.V011} {
+		t.Run(string(release), func(t *testing.T) {
+			srv, client := releaseClient(t, release)
+			_, err := client.Cells.Sync(t.Context(), eryxon.Cell{ExternalID: "C", Name: "Cutting", Sequence: eryxon.Some(1)})
+			require.NoError(t, err)
+			stranger := func() *eryxon.Client {
+				c, err := eryxon.New(srv.URL, srv.Key, eryxon.WithHTTPClient(srv.Client()), eryxon.WithSource("SAP"))
+				require.NoError(t, err)
+				return c
+			}
+			job, err := stranger().Jobs.Sync(t.Context(), eryxon.Job{ExternalID: "J", JobNumber: "J", Parts: []eryxon.Part{{
+				ExternalID: "NP", PartNumber: "NP", Material: eryxon.Some("Steel"), Quantity: eryxon.Some(1),
+			}}})
+			require.NoError(t, err)
+			assert.Equal(t, eryxon.StatusCreated, job.Nested[0].Status)
+			_, err = stranger().Parts.Sync(t.Context(), eryxon.Part{ExternalID: "P", PartNumber: "P", JobExternalID: "J", Material: eryxon.Some("Steel"), Quantity: eryxon.Some(1)})
+			require.NoError(t, err)
+			_, err = stranger().Operations.Sync(t.Context(), eryxon.Operation{ExternalID: "O", OperationName: "Cut", PartExternalID: "P", CellName: "Cutting", Sequence: eryxon.Some(1), EstimatedTimeMinutes: eryxon.Some(5.0)})
+			require.NoError(t, err)
+			assert.Len(t, srv.Rows(eryxontest.Operations), 1)
+			assert.Len(t, srv.Rows(eryxontest.Parts), 2)
+		})
+	}
+}
