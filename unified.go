@@ -293,8 +293,10 @@ func (d *delivery[R, P]) spread(list []*sentRecord[R], ambiguous bool) ([]*sentR
 		}
 		return list, ambiguous || out.mayHaveWritten()
 	}
-	for _, s := range list {
-		s.made = !ambiguous && !out.ambiguous && answer.created == len(list)
+	found := reconcile(list, answer, out.ambiguous)
+	for i, s := range list {
+		// Of what it names as failed it has not looked for a row.
+		s.made = !ambiguous && !out.ambiguous && answer.updated == 0 && found[i].status != StatusFailed
 		s.maybeMade = answer.updated < len(list)
 	}
 	return list, ambiguous
