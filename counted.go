@@ -295,7 +295,7 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 // server has refused it because one of them is not there. It reports whether
 // they are others now, so that another try is worth it.
 func (d *delivery[R, P]) relink(s *sentRecord[R], refusal error) bool {
-	if !errors.Is(refusal, ErrParentNotFound) || s.relinked || d.done.end != nil || !d.forgetParents([]*sentRecord[R]{s}) {
+	if !d.e.co.countsOnly() || !errors.Is(refusal, ErrParentNotFound) || s.relinked || d.done.end != nil || !d.forgetParents([]*sentRecord[R]{s}) {
 		return false
 	}
 	s.relinked = true

@@ -295,17 +295,24 @@ func (d *delivery[R, P]) try(list []*sentRecord[R], refusal *result) *result {
 // loses again is one whose row was deleted.
 func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answer *bulkAnswer, first bool) {
 	found := reconcile(list, answer, out.ambiguous)
-	var again, statusOpen []*sentRecord[R]
+	var again, restored, statusOpen []*sentRecord[R]
 	var ids map[Key]string
 	fills := d.e.co.knownToFill()
 	for i, s := range list {
 		f := &found[i]
-		if s.vetted && first && f.status == StatusUpdated {
+		if s.vetted && first && (f.status == StatusUpdated || f.status == StatusSynced) {
 			copied := s.record
+			if _, ok := any(P(&s.record)).(*Operation); ok { // of another part
+				o := d.outcome(s, out, StatusUnknown)
+				o.Record, o.ID = s.record, f.id
+				o.fail(&RecordError{Message: "the operation was there, of another part, and the server has overwritten with defaults what the record leaves out", kind: ErrConflict})
+				d.done.outcomes = append(d.done.outcomes, o)
+				continue
+			}
 			if d.cells.restore(any(P(&copied)), f.id) { // it was there under another name
 				if own, err := P(&copied).appendJSON(nil, d.e.cfg.source); err == nil {
 					s.own = own
-					again = append(again, s)
+					restored = append(restored, s)
 					continue
 				}
 			}
@@ -345,6 +352,15 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 		d.done.outcomes = append(d.done.outcomes, o)
 	}
 	d.settleStatus(statusOpen, out, ids)
+	if len(restored) > 0 { // the bulk has written them: they can't end as not sent any more
+		at := len(d.done.outcomes)
+		if out2, answer2 := d.send(restored, true); out2.fate == fateAnswered {
+			d.settleAnswered(restored, out2, answer2, false)
+		} else {
+			d.settleFailed(restored, out2)
+		}
+		d.synced(at, StatusUpdated)
+	}
 	if len(again) == 0 {
 		return
 	}
@@ -384,14 +400,22 @@ func (d *delivery[R, P]) settleStatus(list []*sentRecord[R], out *result, ids ma
 	first := len(d.done.outcomes)
 	d.deliverSingly(open, true)
 	for i := range d.done.outcomes[first:] {
-		switch o := &d.done.outcomes[first+i]; o.Status {
-		case StatusSynced:
-			o.Status = status
-		case StatusFailed: // though the bulk has written all else
+		if o := &d.done.outcomes[first+i]; o.Status == StatusFailed { // though the bulk has written all else
 			o.Status = StatusUnknown
 			if e, ok := o.Err.(*RecordError); ok { //nolint:errorlint // Err is a RecordError itself by its definition
 				e.Status = StatusUnknown
 			}
+		}
+	}
+	d.synced(first, status)
+}
+
+// synced says which success it was of those that a second request has made sure
+// of, from an outcome on.
+func (d *delivery[R, P]) synced(first int, status Status) {
+	for i := range d.done.outcomes[first:] {
+		if o := &d.done.outcomes[first+i]; o.Status == StatusSynced {
+			o.Status = status
 		}
 	}
 }

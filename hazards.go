@@ -32,7 +32,7 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 	}
 	for _, s := range list {
 		switch {
-		case err != nil && risky(s):
+		case err != nil && (risky(s) || d.hazards(s) != nil):
 			d.settleUndelivered(s, err, ambiguous)
 		case onlyOnUpdate(d.hazards(s)) && d.madeWithParent(s):
 			s.vetted = true
@@ -199,7 +199,7 @@ func overwritesNested(details []FieldError) bool {
 
 // worthAsking reports hazards for which it is worth a request to find out
 // whether the server is one that fills: not for zeros alone, which may stand in
-// any export and are refused once the server is known.
+// any export and are refused once the server is known to fill.
 func worthAsking(details []FieldError) bool {
 	return slices.ContainsFunc(details, func(d FieldError) bool { return d.Constraint != "ZERO" })
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -52,7 +51,7 @@ func (d *delivery[R, P]) deliverProven(list []*sentRecord[R], ambiguous bool) {
 		for canary < min(singleRecords, len(list)) && !d.e.co.findsRows(d.c.entity) && d.e.co.asksRows(d.c.entity) {
 			d.deliverSingly(list[canary:canary+1], ambiguous)
 			canary++
-			_ = d.ask(list[canary-1:canary], true) // what it does not show is not known
+			_, _ = d.ask(list[canary-1:canary], true) // what it does not show is not known
 		}
 		if lack := marked(d.dialect(), &d.dialect().lacking, d.c.entity); lack != nil {
 			d.refuse(list[canary:], lack)
@@ -61,16 +60,17 @@ func (d *delivery[R, P]) deliverProven(list []*sentRecord[R], ambiguous bool) {
 		list = list[canary:]
 	}
 	open, told := partition(list, func(s *sentRecord[R]) bool { return s.before.status == DiffUnknown })
+	var out *result
 	err := error(nil)
 	if d.e.co.asksRows(d.c.entity) {
-		err = d.ask(open, false)
+		out, err = d.ask(open, false)
 	}
 	switch {
 	case !d.e.co.asksRows(d.c.entity), d.c.entity == EntityResources && !d.e.co.findsRows(d.c.entity):
 		d.deliverBlindly(list, ambiguous)
 		return
 	case err != nil:
-		d.undeliver(open, nil, err, ambiguous)
+		d.undeliver(open, out, err, ambiguous)
 		list = told
 	}
 	for len(list) > 0 {
@@ -81,9 +81,9 @@ func (d *delivery[R, P]) deliverProven(list []*sentRecord[R], ambiguous bool) {
 }
 
 // ask asks the unified endpoint about records as they are sent.
-func (d *delivery[R, P]) ask(list []*sentRecord[R], expected bool) error {
+func (d *delivery[R, P]) ask(list []*sentRecord[R], expected bool) (*result, error) {
 	if len(list) == 0 || d.done.end != nil {
-		return d.done.end
+		return nil, d.done.end
 	}
 	questions := make([]question, len(list))
 	for i, s := range list {
@@ -97,7 +97,7 @@ func (d *delivery[R, P]) ask(list []*sentRecord[R], expected bool) error {
 			d.dialect().remember(d.c.entity, s.key, s.before.id)
 		}
 	}
-	return err
+	return out, err
 }
 
 // prove sends records, of which it is known what the endpoint says of them, and
@@ -126,10 +126,10 @@ func (d *delivery[R, P]) prove(list []*sentRecord[R], ambiguous bool) {
 		return
 	}
 	list = d.settleListed(list, out, answer)
-	err := d.ask(list, true)
+	_, err := d.ask(list, true)
 	made, _ := partition(list, func(s *sentRecord[R]) bool { return before[s.key].status == DiffCreate && s.before.blind })
 	ids := d.idsByNumber(made)
-	var lost, unproven []*sentRecord[R]
+	var lost, refused, unproven []*sentRecord[R]
 	for _, s := range list {
 		was, is := before[s.key], s.before
 		status := StatusUpdated
@@ -149,6 +149,8 @@ func (d *delivery[R, P]) prove(list []*sentRecord[R], ambiguous bool) {
 			d.arrive(s, out, status, is.id)
 		case err == nil && was.status == DiffCreate && is.status == DiffCreate:
 			lost = append(lost, s)
+		case was.status == DiffUpdate && is.status == DiffUpdate && !is.blind:
+			refused = append(refused, s)
 		default:
 			unproven = append(unproven, s)
 		}
@@ -156,7 +158,8 @@ func (d *delivery[R, P]) prove(list []*sentRecord[R], ambiguous bool) {
 	d.knownLost = true
 	d.giveReason(lost, out, nil)
 	d.knownLost = false
-	if err == nil && slices.ContainsFunc(unproven, func(s *sentRecord[R]) bool { return s.before.blind }) {
+	d.giveReason(refused, out, nil)
+	if err == nil {
 		err = errUpdateUntold
 	}
 	d.giveReason(unproven, out, err)

@@ -177,3 +177,22 @@ func TestDocumentedSinglesArriveOnAnUnknownServer(t *testing.T) {
 		})
 	}
 }
+
+// A server that finds no jobs by their keys is not believed to have none, though
+// it has updated some.
+func TestUpdatesProveNoLookUps(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08AsMigrated)
+	jobs := make([]eryxon.Job, 4)
+	for i := range jobs {
+		jobs[i] = eryxon.Job{ExternalID: fmt.Sprint("J", i), JobNumber: fmt.Sprint("J", i), Customer: eryxon.Some("Acme")}
+	}
+	for range 2 {
+		res, err := client.Jobs.BulkSync(t.Context(), jobs)
+		require.NoError(t, err)
+		require.Equal(t, 4, res.Counts.Succeeded())
+	}
+	require.Len(t, srv.Rows(eryxontest.Jobs), 4)
+	_, err := client.Jobs.Find(t.Context(), eryxon.Key{ExternalID: "J2"})
+	require.ErrorIs(t, err, eryxon.ErrUnsupported)
+	assert.NotErrorIs(t, err, eryxon.ErrNotFound)
+}

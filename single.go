@@ -66,9 +66,10 @@ func (co *core) putOne(ctx, wire context.Context, cfg *config, at endpoint, key 
 	status, id, complaint := answer.judge(key, out.status, out.ambiguous)
 	kind := ErrBadAnswer
 	switch {
-	case complaint == "" && !cfg.overwrite && notCleared(body, out.row) != "":
+	case complaint == "" && status != StatusCreated && !cfg.overwrite && notCleared(body, out.row) != "":
 		// The row, not the action, says what became of it.
-		status, complaint = StatusFailed, notCleared(body, out.row)+" was to be cleared, and the server has stored another value in its row; the rest of the record arrived"
+		status, kind = StatusUnknown, ErrUnsupported
+		complaint = notCleared(body, out.row) + " was to be cleared, and the server has kept or stored a value in its row; the rest of the record arrived"
 	case complaint == "":
 		return out, status, id, nil
 	case complaint == deletedComplaint:

@@ -171,7 +171,7 @@ func (co *core) sameTenant(ctx context.Context, cfg *config, run *stateRun) erro
 			if err != nil {
 				return err
 			}
-			known = true
+			known = known || entry.flags()&flagExists != 0
 			if e == EntityOperations {
 				break // servers don't show them
 			}

@@ -226,9 +226,11 @@ func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *Syn
 	}
 	out, status, id, cause := s.co.putOne(ctx, nil, cfg, s.at, res.Key, body, false, false)
 	s.co.shared.dialect.sawSingle(out)
-	if copied := *r; status == StatusUpdated && cells.restore(any(P(&copied)), id) { // it was there under another name
+	if copied := *r; (status == StatusUpdated || status == StatusSynced) && cells.restore(any(P(&copied)), id) { // it was there under another name
 		if body, err = P(&copied).appendJSON(nil, cfg.source); err == nil {
-			out, status, id, cause = s.co.putOne(ctx, nil, cfg, s.at, res.Key, body, false, false)
+			if out, status, id, cause = s.co.putOne(ctx, nil, cfg, s.at, res.Key, body, true, false); status == StatusSynced {
+				status = StatusUpdated
+			}
 		}
 	}
 	if cause != nil && s.co.shared.dialect.sawRefusal(cause) {

@@ -27,13 +27,13 @@ func (d *delivery[R, P]) deliverUnified(list []*sentRecord[R], ambiguous bool) {
 		partial, others = d.translateParts(partial, ambiguous), d.translateParts(others, ambiguous)
 	}
 	if updates = d.withoutAbsent(updates, ambiguous); len(updates) > 0 {
-		_ = d.ask(slices.Concat(updates, others), false) // what is not told goes another way
+		_, _ = d.ask(slices.Concat(updates, others), false) // what is not told goes another way
 		exist, absent := partition(updates, func(s *sentRecord[R]) bool { return s.before.exists() })
 		carried, others = append(carried, exist...), append(others, absent...)
 	}
 	if len(partial) > 0 {
 		// The others are asked about anyway, later.
-		err := d.ask(slices.Concat(partial, others), false)
+		_, err := d.ask(slices.Concat(partial, others), false)
 		for _, s := range partial {
 			if err == nil && s.before.status == DiffCreate {
 				carried = append(carried, s)
