@@ -196,3 +196,26 @@ func TestUpdatesProveNoLookUps(t *testing.T) {
 	require.ErrorIs(t, err, eryxon.ErrUnsupported)
 	assert.NotErrorIs(t, err, eryxon.ErrNotFound)
 }
+
+// An operation that moves to a new part is not new, and no plain success where
+// the server has overwritten what it leaves out.
+func TestAnOperationThatMovesIsNotTakenForNew(t *testing.T) {
+	_, client := releaseClient(t, eryxontest.V01)
+	sync := func(part string, op eryxon.Operation) error {
+		op.ExternalID, op.OperationName, op.PartExternalID, op.CellName = "O", "Cut", part, "Cutting"
+		_, err := client.SyncAll(t.Context(), eryxon.Dataset{
+			Cells:      eryxon.FromSlice([]eryxon.Cell{{ExternalID: "C", Name: "Cutting", Color: eryxon.Some("#123456"), Active: eryxon.Some(true)}}),
+			Jobs:       eryxon.FromSlice([]eryxon.Job{{ExternalID: "J", JobNumber: "J"}}),
+			Parts:      eryxon.FromSlice([]eryxon.Part{{ExternalID: part, PartNumber: part, JobExternalID: "J", Material: eryxon.Some("Steel"), Quantity: eryxon.Some(1)}}),
+			Operations: eryxon.FromSlice([]eryxon.Operation{op}),
+		})
+		return err
+	}
+	require.NoError(t, sync("P1", eryxon.Operation{Sequence: eryxon.Some(7), EstimatedTimeMinutes: eryxon.Some(5.0)}))
+	// The first partial record lets the client know its server.
+	_, err := client.Cells.BulkSync(t.Context(), []eryxon.Cell{{ExternalID: "C2", Name: "Bending"}})
+	require.NoError(t, err)
+	err = sync("P2", eryxon.Operation{})
+	require.ErrorIs(t, err, eryxon.ErrConflict)
+	require.ErrorIs(t, err, eryxon.ErrUnknownOutcome)
+}
