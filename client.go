@@ -90,7 +90,7 @@ func New(baseURL, apiKey string, opts ...Option) (*Client, error) {
 			return hex.EncodeToString(h.Sum(nil)[:8])
 		},
 		shared: &shared{
-			dialect: dialect{asking: make(chan struct{}, 1)},
+			dialect: dialect{asking: make(chan struct{}, 1), making: make(chan struct{}, 1)},
 			states:  stateRuns{opening: make(chan struct{}, 1)},
 		},
 	}

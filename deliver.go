@@ -40,6 +40,10 @@ func (e *engine[R, P]) work(c *chunk[R]) *finishedChunk {
 	d := &delivery[R, P]{e: e, c: c, left: searchRequests, doubts: doubtRequests}
 	d.done.holder = c
 	d.done.outcomes = make([]Outcome, 0, len(list))
+	if e.probes(len(list)) {
+		e.probed = true
+		d.asked(e.co.probe(e.flight.goOn, e.cfg, e.at))
+	}
 	switch {
 	case e.cfg.dryRun:
 		d.plan(list)
@@ -52,6 +56,17 @@ func (e *engine[R, P]) work(c *chunk[R]) *finishedChunk {
 		d.done.barren = nil
 	}
 	return &d.done
+}
+
+// probeFrom is from how many full requests on an empty one beforehand, to
+// recognise the server, is worth its price.
+const probeFrom = 5
+
+// probes reports whether the server is to be recognised before a chunk of n
+// records goes out. With a state most records may not be sent at all.
+func (e *engine[R, P]) probes(n int) bool {
+	return !e.probed && e.expected >= probeFrom*e.cfg.maxRecords && !e.cfg.dryRun && e.co.release() == ReleaseUnknown &&
+		(e.delta == nil || n >= e.cfg.maxRecords)
 }
 
 // deliver sends records in requests no larger than servers have shown to take.

@@ -83,6 +83,8 @@ type dialect struct {
 	limits    map[Entity]int // records that a bulk takes, where fewer than documented
 
 	asking  chan struct{} // has room for the one call that asks the server
+	making  chan struct{} // has room for the one request that makes rows
+	makes   map[Entity]makes
 	filling filling
 	reach   diffReach
 	noDiff  map[Entity]bool // the unified endpoint can't be asked
@@ -224,6 +226,33 @@ func marked[K comparable, V any](d *dialect, m *map[K]V, k K) V {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return (*m)[k]
+}
+
+// makes is whether the unified endpoint's last answer for an entity made rows.
+type makes uint8
+
+const (
+	makesUnknown makes = iota
+	makesRows
+	makesNone
+)
+
+// alone waits until no other request of the client makes rows through the
+// unified endpoint, and returns what ends its own turn. All new rows of a request
+// are one transaction there, which counts them in a row of the tenant's: two at
+// once wait for that row, and take longer than one after the other. Updates are
+// not counted, and wait for nobody.
+func (co *core) alone(ctx context.Context, e Entity) (end func()) {
+	d := &co.shared.dialect
+	if marked(d, &d.makes, e) == makesNone {
+		return func() {}
+	}
+	select {
+	case d.making <- struct{}{}:
+		return func() { <-d.making }
+	case <-ctx.Done():
+		return func() {} // the request fails for it, too
+	}
 }
 
 // unifiedEntity reports whether the unified endpoint takes the entity at all.

@@ -3,8 +3,10 @@ package eryxon_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -466,6 +468,44 @@ func TestManyJobsTakeTheFastRouteWithTrueOutcomes(t *testing.T) {
 	assert.Len(t, srv.Requests(), 11, "an empty one to recognise the server, and ten")
 	assert.Equal(t, eryxon.ReleaseV08, client.Release())
 }
+
+// A server counts the rows that a request makes in one row of its own, for which
+// others wait: side by side they take longer than one after the other.
+func TestNewRowsOfTheFastRouteDoNotWaitForEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var running, most atomic.Int32
+		slow := eryxon.WithMiddleware(func(next http.RoundTripper) http.RoundTripper {
+			return roundTripper(func(r *http.Request) (*http.Response, error) {
+				if strings.HasSuffix(r.URL.Path, "/api-erp-sync/sync") {
+					n := running.Add(1)
+					defer running.Add(-1)
+					most.Store(max(most.Load(), n))
+					time.Sleep(time.Second)
+				}
+				return next.RoundTrip(r)
+			})
+		})
+		srv, client := releaseClient(t, eryxontest.V08, slow)
+		jobs := make([]eryxon.Job, 10_000)
+		for i := range jobs {
+			jobs[i] = benchlessJob(i)
+		}
+		report, err := client.SyncAll(t.Context(), eryxon.Dataset{Jobs: eryxon.FromSlice(jobs)})
+		require.NoError(t, err)
+		assert.Equal(t, 10_000, report.Jobs.Counts.Created)
+		assert.EqualValues(t, 1, most.Load())
+		assert.Len(t, srv.Requests(), 11, "an empty one to recognise the server, and ten")
+
+		// Updates wait for nobody, once the first has shown that they are such.
+		_, err = client.SyncAll(t.Context(), eryxon.Dataset{Jobs: eryxon.FromSlice(jobs)})
+		require.NoError(t, err)
+		assert.EqualValues(t, 4, most.Load())
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestUpdatesThatWouldOverwriteAreRefused(t *testing.T) {
 	srv, client := releaseClient(t, eryxontest.V01)

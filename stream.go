@@ -98,6 +98,9 @@ type engine[R any, P recordPtr[R]] struct {
 	at     endpoint
 	cfg    *config
 	screen func(index int) screen // nil: nothing is known beforehand
+	// expected is how many records the input has; 0: that is not known.
+	expected int
+	probed   bool // while the server is not known there is one worker
 	// withheld tells of a record that is not to be sent, and why; nil: none.
 	withheld func(P) (Status, error)
 

@@ -333,10 +333,6 @@ func cmpOr(s, fallback string) string {
 	return fallback
 }
 
-// probeFrom is from how many full requests on an empty one beforehand, to
-// recognise the server, is worth its price.
-const probeFrom = 5
-
 // bulkSync is the slice form of a stream.
 func (s *syncer[R, P, Row]) bulkSync(ctx context.Context, records []R, opts []BulkOption) (*BulkResult, error) {
 	result := &BulkResult{Outcomes: make([]Outcome, len(records))}
@@ -345,10 +341,6 @@ func (s *syncer[R, P, Row]) bulkSync(ctx context.Context, records []R, opts []Bu
 		s.unsent(result, records, cfg.source, 0, err)
 		result.count()
 		return result, err
-	}
-	cfg.startBudget()
-	if len(records) >= probeFrom*cfg.maxRecords && cfg.state == nil && !cfg.dryRun && s.co.release() == ReleaseUnknown {
-		result.Attempts = s.co.probe(ctx, &cfg, s.at).attempts
 	}
 	var order []int
 	input := func(yield func(R, error) bool) {
@@ -363,13 +355,12 @@ func (s *syncer[R, P, Row]) bulkSync(ctx context.Context, records []R, opts []Bu
 	}
 	// One at a time keeps the order of the input on the server.
 	st := s.stream(ctx, input, 1, opts, func(e *engine[R, P]) {
-		e.screen = s.screen(records, cfg.source)
+		e.screen, e.expected = s.screen(records, cfg.source), len(records)
 		e.finite = cfg.state != nil
 		if e.cfg.rationed() {
 			order = e.byUrgency(records)
 			e.order = order
 		}
-		e.cfg.spent = cfg.spent // the probe's request is one of the budget's
 	})
 	taken := 0
 	for o := range st.All() {
@@ -377,7 +368,7 @@ func (s *syncer[R, P, Row]) bulkSync(ctx context.Context, records []R, opts []Bu
 		taken = max(taken, o.Index+1)
 	}
 	result.Requests = st.stats.requests
-	result.Attempts += st.stats.attempts
+	result.Attempts = st.stats.attempts
 	if taken < len(records) {
 		s.unsent(result, records, cfg.source, taken, st.err)
 	}

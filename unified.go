@@ -145,11 +145,13 @@ func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) 
 	// Its own hash does not follow changes made inside the MES.
 	body = append(body, `,"options":{"skip_unchanged":false}}`...)
 	var answer *erpAnswer
+	end := d.e.co.alone(d.e.flight.goOn, d.c.entity)
 	out := d.post(erpSyncPath, body, list, ambiguous, func(b []byte) (*envelope, error) {
 		var err error
 		answer, err = readERP(b, d.e.co.redact)
 		return &answer.envelope, err
 	})
+	end()
 	switch {
 	case out.fate != fateAnswered && unsupportedUnified(out):
 		mark(d.dialect(), &d.dialect().noUnified, d.c.entity, true)
@@ -207,6 +209,12 @@ func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) 
 		default:
 			d.fail(s, out, f.status, recordError(f, false, d.e.co.redact))
 		}
+	}
+	switch {
+	case made:
+		mark(d.dialect(), &d.dialect().makes, d.c.entity, makesRows)
+	case stored && !ambiguous: // what was sent before may have made the rows
+		mark(d.dialect(), &d.dialect().makes, d.c.entity, makesNone)
 	}
 	if stored { // with all columns that the other routes write
 		mark(d.dialect(), &d.dialect().proven, d.c.entity, true)
