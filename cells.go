@@ -40,6 +40,11 @@ func (s *CellsService) Sync(ctx context.Context, cell Cell, opts ...CallOption) 
 // BulkSync creates or updates any number of cells (POST /api-cells/bulk-sync),
 // in requests of at most 1000, in the order given. Result and error are as for
 // [JobsService.BulkSync].
+//
+// Servers whose bulk answers are counts take a cell that was deleted under an
+// older release for one that is there. Up to 20 updates in a request are looked at
+// one by one, so that such a cell fails with [ErrDeletedOnServer]; among more it
+// is updated like the others.
 func (s *CellsService) BulkSync(ctx context.Context, cells []Cell, opts ...BulkOption) (*BulkResult, error) {
 	return s.bulkSync(ctx, cells, opts)
 }

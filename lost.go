@@ -6,8 +6,11 @@ import (
 	"strings"
 )
 
-// maxSingleCells is up to how many cells of a chunk are synced one by one.
-const maxSingleCells = 100
+// maxSingleCells is up to how many updates of cells in a chunk are synced one by
+// one: only a row shows that its cell was deleted under an older release. Such a
+// cell is alive to servers that count, their lists and their screens show it: of
+// many cells it is not looked for.
+const maxSingleCells = 20
 
 // sharedRefusal returns the first of refusals that the same content meets
 // every time; nil if any outcome is not one.

@@ -3,7 +3,6 @@ package eryxon
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -229,11 +228,8 @@ func (d *delivery[R, P]) recount(list []*sentRecord[R], out *result, created, up
 		return
 	}
 	switch {
-	case updated > 0 && d.c.entity == EntityCells:
-		// A cell that was deleted is counted as updated: only its row tells.
-		few := min(len(list), maxSingleCells)
-		d.deliverSingly(list[:few], true)
-		d.doubt(list[few:], out, errors.New("updates of cells can be told one by one only, and these are too many"))
+	case updated > 0 && d.c.entity == EntityCells && len(list) <= maxSingleCells:
+		d.deliverSingly(list, true)
 		return
 	case updated > 0 && diffable(d.c.entity):
 		d.giveReason(list, out, errUpdateUntold)
