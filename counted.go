@@ -185,8 +185,8 @@ func (d *delivery[R, P]) forget(keys ...entityKey) {
 func (d *delivery[R, P]) translateParts(list []*sentRecord[R], ambiguous bool) []*sentRecord[R] {
 	var keys []Key
 	for _, s := range list {
-		if p, ok := any(P(&s.record)).(*Part); ok && p.JobID == "" {
-			keys = append(keys, Key{s.key.Source, p.JobExternalID})
+		if job, ok := d.parent(s); ok {
+			keys = append(keys, job.key)
 		}
 	}
 	jobs, out, err := d.e.co.resolve(d.e.flight.goOn, d.e.cfg, EntityJobs, keys)
@@ -339,19 +339,12 @@ func (d *delivery[R, P]) forgetParents(list []*sentRecord[R]) bool {
 	var parents []entityKey
 	had := false
 	for _, s := range list {
-		switch r := any(P(&s.record)).(type) {
-		case *Part:
-			if r.JobID == "" {
-				parents = append(parents, entityKey{EntityJobs, Key{s.key.Source, r.JobExternalID}})
-			}
-		case *Operation:
-			if r.PartID == "" {
-				parents = append(parents, entityKey{EntityParts, Key{s.key.Source, r.PartExternalID}})
-			}
-			if r.CellID == "" {
-				had = true
-				d.e.flight.cells.forget()
-			}
+		if parent, ok := d.parent(s); ok {
+			parents = append(parents, parent)
+		}
+		if o, ok := any(P(&s.record)).(*Operation); ok && o.CellID == "" {
+			had = true
+			d.e.flight.cells.forget()
 		}
 	}
 	d.forget(parents...)

@@ -317,10 +317,10 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 		f := &found[i]
 		if s.vetted && first && (f.status == StatusUpdated || f.status == StatusSynced) {
 			copied := s.record
-			if _, ok := any(P(&s.record)).(*Operation); ok { // of another part
+			if d.madeWithParent(s) { // it was of another
 				o := d.outcome(s, out, StatusUnknown)
 				o.Record, o.ID = s.record, f.id
-				o.fail(&RecordError{Message: "the operation was there, of another part, and the server has overwritten with defaults what the record leaves out", kind: ErrConflict})
+				o.fail(&RecordError{Message: "it was there, linked to another parent, and the server has overwritten with defaults what the record leaves out", kind: ErrConflict})
 				d.done.outcomes = append(d.done.outcomes, o)
 				continue
 			}
@@ -358,8 +358,8 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 		if f.status == StatusFailed {
 			d.landed = true // the server is well, the record is not
 		}
-		if f.status == StatusCreated && fills && d.c.entity == EntityParts {
-			d.e.flight.cells.sawMade(s.key)
+		if f.status == StatusCreated && len(s.nested) == 0 && (d.c.entity == EntityJobs || d.c.entity == EntityParts) {
+			d.e.flight.cells.sawMade(d.c.entity, s.key)
 		}
 		if cell, ok := any(P(&s.record)).(*Cell); ok && f.status.Success() && f.id != "" {
 			d.e.flight.cells.sawName(f.id, cell.Name)

@@ -52,7 +52,7 @@ func (d *delivery[R, P]) lacksFloor(s *sentRecord[R]) bool {
 	if s.memory == nil {
 		// It is no field of the documentation's, and every update would turn it on.
 		r, ok := any(P(&s.record)).(*Resource)
-		return ok && r.Status.IsSet() && !r.Active.IsSet() && !d.e.cfg.overwrite && d.e.co.knownToFill()
+		return ok && leavesActive(r) && !d.e.cfg.overwrite && d.e.co.knownToFill()
 	}
 	if s.memory.whole {
 		return false
@@ -65,6 +65,10 @@ func (d *delivery[R, P]) lacksFloor(s *sentRecord[R]) bool {
 	}
 	return false
 }
+
+// leavesActive reports a resource that leaves out nothing but what no
+// documentation tells of.
+func leavesActive(r *Resource) bool { return r.Status.IsSet() && !r.Active.IsSet() }
 
 // floorFields are the fields of the shop floor that servers fill.
 type floorFields struct {

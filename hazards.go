@@ -57,11 +57,11 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 	return append(safe, absent...)
 }
 
-// madeWithParent reports an operation of a part that this run has made: there is
-// nothing of it to overwrite.
+// madeWithParent reports a record that belongs to one that this run has made: there
+// is nothing of it to overwrite.
 func (d *delivery[R, P]) madeWithParent(s *sentRecord[R]) bool {
-	o, ok := any(P(&s.record)).(*Operation)
-	return ok && o.PartID == "" && d.e.flight.cells.isMade(Key{s.key.Source, o.PartExternalID})
+	parent, ok := d.parent(s)
+	return ok && d.e.flight.cells.isMade(parent.entity, parent.key)
 }
 
 // hazards is what the server would do to the record if it exists; nil if

@@ -133,6 +133,7 @@ func TestNewRecordsMayBePartialOnAServerThatFills(t *testing.T) {
 	old := eryxon.Cell{ExternalID: "C1", Name: "Sawing", Color: eryxon.Some("#123456"), Sequence: eryxon.Some(1), Active: eryxon.Some(false)}
 	_, err := client.Cells.BulkSync(t.Context(), []eryxon.Cell{old})
 	require.NoError(t, err)
+	before := len(srv.Requests())
 	_, err = client.SyncAll(t.Context(), eryxon.Dataset{
 		Cells:      eryxon.FromSlice([]eryxon.Cell{{ExternalID: "C1", Name: "Cutting"}, {ExternalID: "C2", Name: "Bending"}}),
 		Jobs:       eryxon.FromSlice([]eryxon.Job{{ExternalID: "J", JobNumber: "J"}}),
@@ -143,6 +144,7 @@ func TestNewRecordsMayBePartialOnAServerThatFills(t *testing.T) {
 	cell, _ := srv.Row(eryxontest.Cells, "SAP", "C1")
 	assert.Equal(t, []any{"Cutting", "#123456", false}, []any{cell["name"], cell["color"], cell["active"]})
 	assert.Len(t, srv.Rows(eryxontest.Operations), 1)
+	assert.Equal(t, before+6, len(srv.Requests()), "one bulk each, the list of the cells, and the renamed cell once more")
 
 	_, err = client.Cells.BulkSync(t.Context(), []eryxon.Cell{{ExternalID: "C1", Name: "Cutting"}})
 	require.ErrorContains(t, err, "color")
@@ -218,4 +220,44 @@ func TestAnOperationThatMovesIsNotTakenForNew(t *testing.T) {
 	err = sync("P2", eryxon.Operation{})
 	require.ErrorIs(t, err, eryxon.ErrConflict)
 	require.ErrorIs(t, err, eryxon.ErrUnknownOutcome)
+}
+
+// So it is with a part that moves to a new job.
+func TestAPartThatMovesIsNotTakenForNew(t *testing.T) {
+	_, client := releaseClient(t, eryxontest.V01, eryxon.WithRelease(eryxon.ReleaseV01))
+	sync := func(job string, part eryxon.Part) error {
+		part.ExternalID, part.PartNumber, part.JobExternalID = "P", "P", job
+		_, err := client.SyncAll(t.Context(), eryxon.Dataset{
+			Jobs:  eryxon.FromSlice([]eryxon.Job{{ExternalID: job, JobNumber: job}}),
+			Parts: eryxon.FromSlice([]eryxon.Part{part}),
+		})
+		return err
+	}
+	require.NoError(t, sync("J1", eryxon.Part{Material: eryxon.Some("Steel"), Quantity: eryxon.Some(7)}))
+	err := sync("J2", eryxon.Part{})
+	require.ErrorIs(t, err, eryxon.ErrConflict)
+	require.ErrorIs(t, err, eryxon.ErrUnknownOutcome)
+}
+
+// The server switches on every resource whose update does not say otherwise.
+func TestASingleUpdateSwitchesNoResourceOn(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V01, eryxon.WithRelease(eryxon.ReleaseV01))
+	mill := eryxon.Resource{ExternalID: "R", Name: "Mill", Type: eryxon.ResourceEquipment, Status: eryxon.Some(eryxon.ResourceInUse)}
+	off := mill
+	off.Active = eryxon.Some(false)
+	_, err := client.Resources.Sync(t.Context(), off)
+	require.NoError(t, err)
+	mill.Location = eryxon.Some("Bay 3")
+	res, err := client.Resources.Sync(t.Context(), mill)
+	require.NoError(t, err)
+	assert.Equal(t, eryxon.StatusUpdated, res.Status)
+	row, _ := srv.Row(eryxontest.Resources, "SAP", "R")
+	assert.Equal(t, []any{"Bay 3", false}, []any{row["location"], row["active"]})
+
+	// One that is new is on, as anywhere.
+	mill.ExternalID, mill.Name = "R2", "Lathe"
+	_, err = client.Resources.Sync(t.Context(), mill)
+	require.NoError(t, err)
+	row, _ = srv.Row(eryxontest.Resources, "SAP", "R2")
+	assert.Equal(t, true, row["active"])
 }

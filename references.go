@@ -49,15 +49,16 @@ func (co *core) resolve(ctx context.Context, cfg *config, e Entity, keys []Key) 
 }
 
 // cellList is the cells of the server by name, as a run has seen them, the ids
-// of parts and cells that are known to be rows, and the parts that it has made. It is not kept beyond the
-// run: cells are renamed on the shop floor too.
+// of parts and cells that are known to be rows, and the jobs and parts that it has
+// made. It is not kept beyond the run: cells are renamed on the shop floor too.
 type cellList struct {
 	mu     sync.Mutex
 	byName map[string][]string // ids; nil while not asked, empty where there is none
 	rows   map[rowID]bool
-	made   map[Key]bool      // parts
-	names  map[string]string // of cells, by id
-	named  map[string]int    // how many of them have the name
+	made   map[entityKey]bool // nil where nothing asks for it
+	names  map[string]string  // of cells, by id
+	named  map[string]int     // how many of them have the name
+	listed cellRows           // before any was sent; nil once they are
 }
 
 // rowID is a row by its id.
@@ -81,21 +82,20 @@ func (l *cellList) isRow(e Entity, id string) bool {
 	return l.rows[rowID{e, id}]
 }
 
-// sawMade remembers a part that the run has made: no operation of it was there
-// before.
-func (l *cellList) sawMade(part Key) {
+// sawMade remembers a job or part that the run has made, where its children are of
+// the same run: nothing that belongs to it was there before.
+func (l *cellList) sawMade(e Entity, k Key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.made == nil || len(l.made) >= knownIDs {
-		l.made = make(map[Key]bool)
+	if l.made != nil && len(l.made) < knownIDs {
+		l.made[entityKey{e, k}] = true
 	}
-	l.made[part] = true
 }
 
-func (l *cellList) isMade(part Key) bool {
+func (l *cellList) isMade(e Entity, k Key) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.made[part]
+	return l.made[entityKey{e, k}]
 }
 
 // sawName learns of a cell's name, for servers that would pick one of two.
@@ -114,12 +114,29 @@ func (l *cellList) sawName(id, name string) {
 
 // sawList learns of all the cells that a server has listed.
 func (l *cellList) sawList(cells []json.RawMessage) {
+	rows := make(cellRows, len(cells))
 	for _, raw := range cells {
-		var row struct{ ID, Name string }
-		if json.Unmarshal(raw, &row) == nil {
+		if row := decodeRow[CellRow](raw); row != nil {
 			l.sawName(row.ID, row.Name)
+			rows[row.ID] = row
 		}
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.listed = rows
+}
+
+// cellsBefore returns the cells as they are before partial ones are sent: those
+// that have just been listed, the first time.
+func (co *core) cellsBefore(ctx context.Context, cfg *config, l *cellList) (cellRows, error) {
+	l.mu.Lock()
+	rows := l.listed
+	l.listed = nil
+	l.mu.Unlock()
+	if rows != nil {
+		return rows, nil
+	}
+	return co.allCells(ctx, cfg)
 }
 
 // isTwin reports the name of more than one cell.
@@ -235,29 +252,34 @@ func (co *core) noParent(field, parent, id string, key Key) error {
 	}
 }
 
+// parent is what a part or an operation names as its own by external id; ok where
+// it does.
+func (d *delivery[R, P]) parent(s *sentRecord[R]) (parent entityKey, ok bool) {
+	switch r := any(P(&s.record)).(type) {
+	case *Part:
+		return entityKey{EntityJobs, Key{s.key.Source, r.JobExternalID}}, r.JobID == ""
+	case *Operation:
+		return entityKey{EntityParts, Key{s.key.Source, r.PartExternalID}}, r.PartID == ""
+	}
+	return entityKey{}, false
+}
+
 // pinParents names the rows that records are linked to by their ids, for a server
 // that would take one of another source.
 func (d *delivery[R, P]) pinParents(list []*sentRecord[R], ambiguous bool) []*sentRecord[R] {
 	co, cfg := d.e.co, d.e.cfg
-	parent, keys := Entity(""), make([]Key, 0, len(list))
+	entity, keys := Entity(""), make([]Key, 0, len(list))
 	for _, s := range list {
-		switch r := any(P(&s.record)).(type) {
-		case *Part:
-			if parent = EntityJobs; r.JobID == "" {
-				keys = append(keys, Key{s.key.Source, r.JobExternalID})
-			}
-		case *Operation:
-			if parent = EntityParts; r.PartID == "" {
-				keys = append(keys, Key{s.key.Source, r.PartExternalID})
-			}
+		if parent, ok := d.parent(s); ok {
+			entity, keys = parent.entity, append(keys, parent.key)
 		}
 	}
 	if len(keys) == 0 {
 		return list
 	}
-	ids, out, err := co.resolve(d.e.flight.goOn, cfg, parent, keys)
+	ids, out, err := co.resolve(d.e.flight.goOn, cfg, entity, keys)
 	d.asked(out)
-	told := co.asksRows(parent) // otherwise it is no server that confuses them
+	told := co.asksRows(entity) // otherwise it is no server that confuses them
 	if err != nil && told {
 		d.undeliver(list, out, err, ambiguous)
 		return nil

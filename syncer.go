@@ -186,14 +186,15 @@ func (s *syncer[R, P, Row]) vet(ctx context.Context, cfg *config, r P, key Key) 
 		return nil, nil
 	}
 	// Where it can't be asked now the sync itself says so.
-	if fills, _, err := s.co.fills(ctx, cfg, new(cellList)); !fills || err != nil {
+	list := new(cellList)
+	if fills, _, err := s.co.fills(ctx, cfg, list); !fills || err != nil {
 		return nil, nil //nolint:nilerr // see above
 	}
 	switch refused := rules.err(0, key); {
 	case !onlyOnUpdate(rules.details):
 		return nil, refused
 	case s.at.entity == EntityCells:
-		cells, err := s.co.allCells(ctx, cfg)
+		cells, err := s.co.cellsBefore(ctx, cfg, list)
 		if err != nil || cells.named(naturalName(r)) {
 			return nil, refused
 		}
@@ -206,6 +207,24 @@ func (s *syncer[R, P, Row]) vet(ctx context.Context, cfg *config, r P, key Key) 
 		return nil, refused
 	default:
 		return nil, refused
+	}
+}
+
+// keepActive gives a resource the field as the server has it now, where it is known
+// that the server would switch on what leaves it out. It reports whether it had to.
+func (s *syncer[R, P, Row]) keepActive(ctx context.Context, cfg *config, r P, key Key) (kept bool, err error) {
+	res, ok := any(r).(*Resource)
+	if !ok || !leavesActive(res) || cfg.overwrite || !s.co.knownToFill() {
+		return false, nil
+	}
+	switch row, err := newClient(s.co).Resources.Find(ctx, key, withConfig(cfg)); {
+	case err == nil:
+		res.Active = row.Active
+		return true, nil
+	case errors.Is(err, ErrNotFound):
+		return false, nil
+	default:
+		return false, err
 	}
 }
 
@@ -222,6 +241,13 @@ func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *Syn
 	cells, err := s.vet(ctx, cfg, r, res.Key)
 	if err != nil {
 		res.Status = StatusFailed
+		return res, res.close(err)
+	}
+	kept, err := s.keepActive(ctx, cfg, r, res.Key)
+	if err == nil && kept {
+		body, err = r.appendJSON(nil, cfg.source)
+	}
+	if err != nil {
 		return res, res.close(err)
 	}
 	out, status, id, cause := s.co.putOne(ctx, nil, cfg, s.at, res.Key, body, false, false)

@@ -67,7 +67,7 @@ func (d *delivery[R, P]) deliverUnified(list []*sentRecord[R], ambiguous bool) {
 func (d *delivery[R, P]) existence(list []*sentRecord[R]) (existing, absent []*sentRecord[R]) {
 	if d.c.entity == EntityCells && len(list) > 0 {
 		var err error
-		if d.cells, err = d.e.co.allCells(d.e.flight.goOn, d.e.cfg); err != nil {
+		if d.cells, err = d.e.co.cellsBefore(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells); err != nil {
 			return list, nil
 		}
 		return partition(list, func(s *sentRecord[R]) bool {
