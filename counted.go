@@ -100,7 +100,7 @@ func (d *delivery[R, P]) translateAll(list []*sentRecord[R], ambiguous bool) []*
 			omitAbsent(d.dialect(), any(P(&copied)))
 		}
 		if err == nil {
-			s.own, err = P(&copied).appendJSON(nil, cfg.source)
+			s.own, err = d.encode(s, P(&copied))
 		}
 		if err != nil {
 			d.untranslatable(s, err, ambiguous)
@@ -109,6 +109,47 @@ func (d *delivery[R, P]) translateAll(list []*sentRecord[R], ambiguous bool) []*
 		ready = append(ready, s)
 	}
 	return ready
+}
+
+// encode writes a translated record as it goes on the wire.
+func (d *delivery[R, P]) encode(s *sentRecord[R], translated P) ([]byte, error) {
+	b, err := translated.appendJSON(nil, d.e.cfg.source)
+	if err != nil || len(s.asNew) == 0 {
+		return b, err
+	}
+	return append(append(b[:len(b)-1], s.asNew...), '}'), nil
+}
+
+// isNew gives a record of which it is known that there is no row the fields that a
+// new one can't do without. It reports whether there were any to give.
+func (d *delivery[R, P]) isNew(s *sentRecord[R]) bool {
+	if s.asNew != nil || !d.e.co.countsOnly() {
+		return false
+	}
+	if s.asNew = required(P(&s.record), d.nextPlace); s.asNew == nil {
+		return false
+	}
+	b := d.c.json(s)
+	s.own = append(append(bytes.Clone(b[:len(b)-1]), s.asNew...), '}')
+	return true
+}
+
+// provenNew is isNew for a record whose single sync was refused for lack of such a
+// field: only the making of a row can be.
+func (d *delivery[R, P]) provenNew(s *sentRecord[R], refusal error) bool {
+	return reNotNull.MatchString(messageOf(refusal)) && d.isNew(s)
+}
+
+// nextPlace is the place on the board after those of all cells.
+func (d *delivery[R, P]) nextPlace() int {
+	if d.place == 0 {
+		rows, _ := d.e.co.allCells(d.e.flight.goOn, d.e.cfg) // in doubt the first place will do
+		for _, row := range rows {
+			d.place = max(d.place, row.Sequence)
+		}
+	}
+	d.place++
+	return d.place
 }
 
 // undeliver settles records whose references could not be looked up.
@@ -200,7 +241,7 @@ func (d *delivery[R, P]) translateParts(list []*sentRecord[R], ambiguous bool) [
 		copied := s.record
 		err := d.e.co.translate(P(&copied), d.e.cfg.source, jobs, nil, nil)
 		if err == nil {
-			s.own, err = P(&copied).appendJSON(nil, d.e.cfg.source)
+			s.own, err = d.encode(s, P(&copied))
 		}
 		if err != nil {
 			d.untranslatable(s, err, ambiguous)
@@ -268,7 +309,7 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 			return
 		}
 	}
-	if status == StatusFailed && d.relink(s, cause) {
+	if status == StatusFailed && d.relink(s, cause) || d.provenNew(s, cause) {
 		d.single(s, ambiguous)
 		return
 	}
@@ -321,7 +362,7 @@ func (d *delivery[R, P]) relink(s *sentRecord[R], refusal error) bool {
 	if err != nil || co.translate(P(&copied), cfg.source, jobs, parts, cells) != nil {
 		return false
 	}
-	own, err := P(&copied).appendJSON(nil, cfg.source)
+	own, err := d.encode(s, P(&copied))
 	if err != nil || bytes.Equal(own, d.c.json(s)) {
 		return false
 	}

@@ -33,6 +33,7 @@ type delivery[R any, P recordPtr[R]] struct {
 	// carried is what the state had of the records nested in others.
 	carried map[entityKey]StateEntry
 	cells   cellRows // as they were before partial ones were sent
+	place   int      // of the last cell on the board
 }
 
 func (e *engine[R, P]) work(c *chunk[R]) *finishedChunk {

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -142,6 +143,11 @@ func (d *dialect) sawRefusal(err error) bool {
 	// One that looks into nested records stores none.
 	var invalid *ValidationError
 	if errors.As(err, &invalid) && !invalid.Local && slices.ContainsFunc(invalid.Details, func(f FieldError) bool { return strings.HasPrefix(f.Field, "parts") }) {
+		d.saw(ReleaseV08)
+		return true
+	}
+	// One that stores no row without what it was not given fills nothing.
+	if m := reNotNull.FindStringSubmatch(messageOf(err)); m != nil && (m[1] == "sequence" || m[1] == "estimated_time" || m[1] == "material") {
 		d.saw(ReleaseV08)
 		return true
 	}
@@ -325,6 +331,33 @@ func provable(r any) bool {
 	}
 	return false
 }
+
+// required are the fields of a record that servers which count store no row without,
+// and that it leaves out: with what the documented server gives a new row, as they go
+// on the wire. A cell's place is the one after all others.
+func required(r any, place func() int) (fields []byte) {
+	switch r := r.(type) {
+	case *Part:
+		if !r.Material.IsSet() {
+			fields = append(fields, `,"material":"Unknown"`...)
+		}
+	case *Operation:
+		if !r.Sequence.IsSet() {
+			fields = append(fields, `,"sequence":1`...)
+		}
+		if !r.EstimatedTimeMinutes.IsSet() {
+			fields = append(fields, `,"estimated_time":0`...)
+		}
+	case *Cell:
+		if !r.Sequence.IsSet() {
+			fields = strconv.AppendInt([]byte(`,"sequence":`), int64(place()), 10)
+		}
+	}
+	return fields
+}
+
+// lacksRequired reports a record that leaves such a field out.
+func lacksRequired(r any) bool { return required(r, func() int { return 0 }) != nil }
 
 // WithOverwritingUpdates lets a record that leaves fields out be sent to a
 // server that fills them with defaults on an update (v0.1 does: a part's

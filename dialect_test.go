@@ -119,10 +119,6 @@ func randomRound(r *rand.Rand, round int, size int, full bool) *program {
 		id := "C" + strconv.Itoa(i)
 		m := w(eryxon.EntityCells, id)
 		c := eryxon.Cell{ExternalID: id, Name: "Cell " + strconv.Itoa(i), Color: opt(m, "color", false), Sequence: number(m, "sequence")}
-		if !c.Sequence.IsSet() {
-			c.Sequence = eryxon.Some(4)
-			m["sequence"] = 4
-		}
 		if full || r.IntN(2) == 0 {
 			c.Active = eryxon.Some(r.IntN(2) == 0)
 			m["active"] = c.Active.Or(false)
@@ -172,9 +168,7 @@ func randomRound(r *rand.Rand, round int, size int, full bool) *program {
 		m := w(eryxon.EntityParts, id)
 		p.links["parts "+id] = "jobs " + job
 		part := eryxon.Part{ExternalID: id, PartNumber: id, JobExternalID: job, Material: opt(m, "material", false), Quantity: number(m, "quantity"), Notes: opt(m, "notes", true), Status: work(m)}
-		if full || part.Material.IsSet() || round > 0 {
-			parts = append(parts, part)
-		}
+		parts = append(parts, part)
 	}
 	for i := range 4 * size {
 		id, part := "O"+strconv.Itoa(i), "P"+strconv.Itoa(i%(2*size))
@@ -798,6 +792,40 @@ func TestAnOperationsStatusIsShownToBeTakenByOneSync(t *testing.T) {
 		assert.Equal(t, eryxon.StatusFailed, res.Outcomes[i].Status)
 		assert.Equal(t, "on_hold", row["status"])
 	}
+}
+
+// Columns that the SDK does not know don't make every record a request of its own
+// while it is new; that an update has written them only its own row shows.
+func TestNewOperationsWithColumnsOfTheirOwnGoInBulk(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV08))
+	ops := make([]eryxon.Operation, 60)
+	for i := range ops {
+		ops[i] = eryxon.Operation{ExternalID: fmt.Sprint("O", i), OperationName: "Cut", PartExternalID: "P", CellName: "Cutting", Sequence: eryxon.Some(i),
+			Extra: map[string]any{"metadata": map[string]any{"line": i}}}
+	}
+	ops[33].Extra = map[string]any{"no_such_column": 1}
+	data := eryxon.Dataset{
+		Cells:      eryxon.FromSlice([]eryxon.Cell{{ExternalID: "C", Name: "Cutting", Sequence: eryxon.Some(1)}}),
+		Jobs:       eryxon.FromSlice([]eryxon.Job{{ExternalID: "J", JobNumber: "J"}}),
+		Parts:      eryxon.FromSlice([]eryxon.Part{{ExternalID: "P", PartNumber: "P", JobExternalID: "J", Material: eryxon.Some("Steel"), Quantity: eryxon.Some(1)}}),
+		Operations: eryxon.FromSlice(ops),
+	}
+	report, err := client.SyncAll(t.Context(), data)
+	require.ErrorIs(t, err, eryxon.ErrMissingColumn)
+	assert.Equal(t, eryxon.Counts{Created: 59, Failed: 1}, counts(report.Operations.Counts.Created+report.Operations.Counts.Synced, report.Operations.Counts.Failed))
+	assert.Len(t, srv.Rows(eryxontest.Operations), 59)
+	assert.LessOrEqual(t, len(srv.Requests()), 20)
+
+	before := len(srv.Requests())
+	report, err = client.SyncAll(t.Context(), data)
+	require.ErrorIs(t, err, eryxon.ErrMissingColumn)
+	assert.Equal(t, 59, report.Operations.Counts.Updated+report.Operations.Counts.Synced)
+	assert.Equal(t, 1, report.Operations.Counts.Failed)
+	assert.GreaterOrEqual(t, len(srv.Requests())-before, 60, "each shows its row")
+}
+
+func counts(created, failed int) eryxon.Counts {
+	return eryxon.Counts{Created: created, Failed: failed}
 }
 
 func TestUpdatesOfOldRowsAreProven(t *testing.T) {

@@ -43,15 +43,29 @@ func (d *delivery[R, P]) shareRefusal(list []*sentRecord[R], refused *RecordErro
 // others.
 func (d *delivery[R, P]) settleListed(list []*sentRecord[R], out *result, answer *bulkAnswer) []*sentRecord[R] {
 	found := reconcile(list, answer, out.ambiguous)
+	var bare []*sentRecord[R]
 	rest := list[:0:0]
 	for i, s := range list {
-		if f := &found[i]; f.status == StatusFailed {
-			d.fail(s, out, f.status, recordError(f, false, d.e.co.redact))
-		} else {
+		switch f := &found[i]; {
+		case f.status != StatusFailed:
 			rest = append(rest, s)
+		case reNotNull.MatchString(f.message) && d.isNew(s):
+			bare = append(bare, s)
+		default:
+			d.fail(s, out, f.status, recordError(f, false, d.e.co.redact))
 		}
 	}
+	d.deliverBare(bare)
 	return rest
+}
+
+// deliverBare delivers new records once more that lacked fields, which they have now.
+func (d *delivery[R, P]) deliverBare(list []*sentRecord[R]) {
+	if len(list) <= singleRecords {
+		d.deliverSingly(list, false)
+		return
+	}
+	d.deliverBlindly(list, false)
 }
 
 // doubt settles records that were sent and can't be checked.
@@ -79,6 +93,7 @@ func (d *delivery[R, P]) findLost(list []*sentRecord[R], out *result, lost int, 
 		lost int
 	}
 	open := []group{{list, out, lost}}
+	var bare []*sentRecord[R] // lost for lack of a field
 	for len(open) > 0 {
 		at := 0
 		for i := range open {
@@ -97,22 +112,29 @@ func (d *delivery[R, P]) findLost(list []*sentRecord[R], out *result, lost int, 
 				d.arrive(s, g.out, status, "")
 			}
 		case g.lost == len(g.list):
-			d.settleLost(g.list)
+			lacking, others := partition(g.list, d.isNew)
+			bare = append(bare, lacking...)
+			d.settleLost(others)
 		case d.take(1) == 0:
 			for _, s := range g.list {
 				s.suspect = true
 			}
 			d.doubt(g.list, g.out, errTooManyLost)
 		default:
-			half := len(g.list) / 2
-			again, answer := d.send(g.list[:half], false)
-			if again.fate != fateAnswered || !answer.counted() || answer.created > min(half, g.lost) || answer.created+answer.updated != half {
+			// Those that lack a field are lost where they are new.
+			some, others := partition(g.list, func(s *sentRecord[R]) bool { return s.asNew == nil && lacksRequired(P(&s.record)) })
+			if len(some) == 0 || len(others) == 0 {
+				some, others = g.list[:len(g.list)/2], g.list[len(g.list)/2:]
+			}
+			again, answer := d.send(some, false)
+			if again.fate != fateAnswered || !answer.counted() || answer.created > min(len(some), g.lost) || answer.created+answer.updated != len(some) {
 				d.doubt(g.list, g.out, again.err)
 				continue
 			}
-			open = append(open, group{g.list[:half], again, answer.created}, group{g.list[half:], g.out, g.lost - answer.created})
+			open = append(open, group{some, again, answer.created}, group{others, g.out, g.lost - answer.created})
 		}
 	}
+	d.deliverBare(bare)
 }
 
 // settleLost settles records that the server claimed and did not store.

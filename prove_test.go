@@ -2,6 +2,7 @@ package eryxon_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -260,4 +261,109 @@ func TestASingleUpdateSwitchesNoResourceOn(t *testing.T) {
 	require.NoError(t, err)
 	row, _ = srv.Row(eryxontest.Resources, "SAP", "R2")
 	assert.Equal(t, true, row["active"])
+}
+
+// What the documentation lets a record leave out it may leave out on every server:
+// those whose tables want a value get the documented server's for a new row, and
+// nothing of a row that is there.
+func TestMinimalRecordsArriveOnEveryServer(t *testing.T) {
+	minimal := func(n int) eryxon.Dataset {
+		var d eryxon.Dataset
+		cells, ops := make([]eryxon.Cell, n), make([]eryxon.Operation, 3*n)
+		jobs, parts := make([]eryxon.Job, n), make([]eryxon.Part, n)
+		for i := range n {
+			id := strconv.Itoa(i)
+			cells[i] = eryxon.Cell{ExternalID: "C" + id, Name: "C" + id}
+			jobs[i] = eryxon.Job{ExternalID: "J" + id, JobNumber: "J" + id}
+			parts[i] = eryxon.Part{ExternalID: "P" + id, PartNumber: "P" + id, JobExternalID: "J" + id, Status: eryxon.Some(eryxon.WorkNotStarted)}
+		}
+		for i := range ops {
+			ops[i] = eryxon.Operation{ExternalID: fmt.Sprint("O", i), OperationName: "Cut", PartExternalID: fmt.Sprint("P", i%n), CellName: fmt.Sprint("C", i%n)}
+			if i%3 == 1 {
+				ops[i].Sequence, ops[i].EstimatedTimeMinutes = eryxon.Some(7), eryxon.Some(5.0)
+			}
+		}
+		d.Cells, d.Jobs, d.Parts, d.Operations = eryxon.FromSlice(cells), eryxon.FromSlice(jobs), eryxon.FromSlice(parts), eryxon.FromSlice(ops)
+		return d
+	}
+	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08, eryxontest.V011} {
+		for _, n := range []int{1, 40} {
+			t.Run(fmt.Sprint(release, " ", n), func(t *testing.T) {
+				srv, client := releaseClient(t, release)
+				report, err := client.SyncAll(t.Context(), minimal(n))
+				require.NoError(t, err)
+				assert.Equal(t, 3*n, report.Operations.Counts.Succeeded())
+				ops := srv.Rows(eryxontest.Operations)
+				require.Len(t, ops, 3*n)
+				for _, row := range ops {
+					want := []any{1.0, 0.0}
+					if i, _ := strconv.Atoi(strings.TrimPrefix(row["external_id"].(string), "O")); i%3 == 1 {
+						want = []any{7.0, 5.0}
+					}
+					require.Equal(t, want, []any{row["sequence"], row["estimated_time"]})
+				}
+				places := map[any]bool{}
+				for _, row := range srv.Rows(eryxontest.Cells) {
+					places[row["sequence"]] = true
+				}
+				assert.Len(t, places, n, "one after the other")
+				assert.Len(t, srv.Rows(eryxontest.Parts), n)
+				if n > 1 {
+					assert.LessOrEqual(t, len(srv.Requests()), 30)
+				}
+			})
+		}
+	}
+	t.Run("beside updates", func(t *testing.T) {
+		srv, client := releaseClient(t, eryxontest.V08)
+		data := minimal(40)
+		_, err := client.SyncAll(t.Context(), data)
+		require.NoError(t, err)
+		// Every fourth operation and a cell are new, the others say otherwise by now.
+		var ops []eryxon.Operation
+		for i := range 120 {
+			op := eryxon.Operation{ExternalID: fmt.Sprint("O", i), OperationName: "Cut", PartExternalID: fmt.Sprint("P", i%40), CellName: fmt.Sprint("C", i%40)}
+			if i%4 > 0 {
+				op.Sequence, op.EstimatedTimeMinutes = eryxon.Some(99), eryxon.Some(33.0)
+				ops = append(ops, op)
+			}
+		}
+		_, err = client.Operations.BulkSync(t.Context(), ops)
+		require.NoError(t, err)
+		for i := range ops {
+			ops[i].Sequence, ops[i].EstimatedTimeMinutes = eryxon.Opt[int]{}, eryxon.Opt[float64]{}
+		}
+		for i := range 30 {
+			ops = append(ops, eryxon.Operation{ExternalID: fmt.Sprint("N", i), OperationName: "Bend", PartExternalID: "P1", CellName: "C1"})
+		}
+		stranger, err := eryxon.New(srv.URL, srv.Key, eryxon.WithHTTPClient(srv.Client()), eryxon.WithSource("SAP"))
+		require.NoError(t, err)
+		res, err := stranger.Operations.BulkSync(t.Context(), ops)
+		require.NoError(t, err)
+		assert.Equal(t, len(ops), res.Counts.Succeeded())
+		for _, op := range ops {
+			row, there := srv.Row(eryxontest.Operations, "SAP", op.ExternalID)
+			require.True(t, there)
+			want := []any{99.0, 33.0}
+			if op.OperationName == "Bend" {
+				want = []any{1.0, 0.0}
+			}
+			require.Equal(t, want, []any{row["sequence"], row["estimated_time"]}, op.ExternalID)
+		}
+	})
+	t.Run("singly", func(t *testing.T) {
+		for _, release := range []eryxontest.Release{eryxontest.V08, eryxontest.V011} {
+			srv, client := releaseClient(t, release)
+			_, err := client.Cells.Sync(t.Context(), eryxon.Cell{ExternalID: "C", Name: "Cutting"})
+			require.NoError(t, err)
+			_, err = client.Jobs.Sync(t.Context(), eryxon.Job{ExternalID: "J", JobNumber: "J"})
+			require.NoError(t, err)
+			_, err = client.Parts.Sync(t.Context(), eryxon.Part{ExternalID: "P", PartNumber: "P", JobExternalID: "J"})
+			require.NoError(t, err)
+			res, err := client.Operations.Sync(t.Context(), eryxon.Operation{ExternalID: "O", OperationName: "Cut", PartExternalID: "P", CellName: "Cutting"})
+			require.NoError(t, err)
+			assert.Equal(t, eryxon.StatusCreated, res.Status)
+			assert.Len(t, srv.Rows(eryxontest.Operations), 1)
+		}
+	})
 }

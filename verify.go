@@ -86,19 +86,40 @@ func sameValue(want, got []byte) bool {
 // none of its entity has yet, for its answer tells whether the server can store
 // the entity at all.
 func (d *delivery[R, P]) deliverTwice(list []*sentRecord[R], ambiguous bool) {
-	var sure []*sentRecord[R]
 	d.lookForLinks(list)
+	var sure, odd []*sentRecord[R]
 	for _, s := range list {
-		if d.c.entity == EntityCells || d.c.entity == EntityOperations {
+		switch {
+		case d.c.entity != EntityCells && d.c.entity != EntityOperations:
+			sure = append(sure, s)
+		case !d.statusTaken(s), !d.linksSeen(s):
 			// The single sync of the first that has a status, or an id of the
 			// caller's, shows whether the server takes it.
-			if !provable(P(&s.record)) || !d.statusTaken(s) || !d.linksSeen(s) {
-				d.deliverSingly([]*sentRecord[R]{s}, ambiguous)
-				continue
-			}
+			d.deliverSingly([]*sentRecord[R]{s}, ambiguous)
+		case unprovable[R, P](s):
+			odd = append(odd, s)
+		default:
+			sure = append(sure, s)
 		}
-		sure = append(sure, s)
 	}
+	d.deliverSure(sure, ambiguous)
+	// Of these twice proves what it makes; an update only a single sync.
+	there, odd := partition(odd, d.isKnown)
+	if len(odd) <= fewOdd || ambiguous {
+		there, odd = append(there, odd...), nil
+	}
+	d.deliverSingly(there, ambiguous)
+	d.deliverBlindly(odd, ambiguous)
+}
+
+// fewOdd is up to how many records, of which an update may fail without a word, are
+// synced one by one without finding out whether they are new.
+const fewOdd = 5
+
+func unprovable[R any, P recordPtr[R]](s *sentRecord[R]) bool { return !provable(P(&s.record)) }
+
+// deliverSure delivers records by bulks that are sent twice.
+func (d *delivery[R, P]) deliverSure(sure []*sentRecord[R], ambiguous bool) {
 	existed := ambiguous
 	if len(sure) > 0 && !marked(d.dialect(), &d.dialect().proven, d.c.entity) {
 		first := len(d.done.outcomes)
@@ -195,7 +216,12 @@ func (d *delivery[R, P]) twice(list []*sentRecord[R], ambiguous bool) {
 
 // remembered reports whether the ids of all the records are known.
 func (d *delivery[R, P]) remembered(list []*sentRecord[R]) bool {
-	return !slices.ContainsFunc(list, func(s *sentRecord[R]) bool { return d.dialect().id(d.c.entity, s.key) == "" })
+	return !slices.ContainsFunc(list, func(s *sentRecord[R]) bool { return !d.isKnown(s) })
+}
+
+// isKnown reports whether the id of the record's row is known.
+func (d *delivery[R, P]) isKnown(s *sentRecord[R]) bool {
+	return cmpOr(d.dialect().id(d.c.entity, s.key), d.e.cfg.run.id(d.c.entity, s.key)) != ""
 }
 
 // newCells finds out what became of cells of which a server that was not known
@@ -204,7 +230,7 @@ func (d *delivery[R, P]) remembered(list []*sentRecord[R]) bool {
 // that.
 func (d *delivery[R, P]) newCells(list []*sentRecord[R], out *result, answer *bulkAnswer) bool {
 	if d.c.entity != EntityCells || answer.created != len(list) || out.ambiguous ||
-		slices.ContainsFunc(list, func(s *sentRecord[R]) bool { return !provable(P(&s.record)) }) {
+		slices.ContainsFunc(list, unprovable[R, P]) {
 		return false
 	}
 	d.deliverSingly(list[:1], true)
@@ -228,11 +254,11 @@ func (d *delivery[R, P]) recount(list []*sentRecord[R], out *result, created, up
 		return
 	}
 	switch {
-	case updated > 0 && d.c.entity == EntityCells && len(list) <= maxSingleCells:
-		d.deliverSingly(list, true)
-		return
 	case updated > 0 && diffable(d.c.entity):
 		d.giveReason(list, out, errUpdateUntold)
+		return
+	case updated > 0 && (d.c.entity == EntityCells && len(list) <= maxSingleCells || slices.ContainsFunc(list, unprovable[R, P])):
+		d.deliverSingly(list, true)
 		return
 	}
 	again, second := d.send(list, false)
