@@ -16,7 +16,7 @@ type Cell struct {
 
 	// Overwritten with a default by some servers where an update leaves it out: see [WithOverwritingUpdates].
 	Color    Opt[string] `json:"color,omitzero"`    // such as #3b82f6
-	Sequence Opt[int]    `json:"sequence,omitzero"` // position on the board
+	Sequence Opt[int]    `json:"sequence,omitzero"` // position on the board; a new cell without it is the last
 	// Active is the shop floor's once the cell is in use: true switches on
 	// what a foreman has switched off. Leave it unset to leave it alone.
 	// It is overwritten with a default by some servers where an update leaves it out: see [WithOverwritingUpdates].

@@ -157,7 +157,8 @@
 // that it compares, a single sync's answer, or the same bulk once more. That
 // costs requests, which [WithoutChecks] saves at the price of unknown outcomes.
 // What nothing proves is unknown: records whose check got no usable answer, and
-// those among which lost ones were not found with 20 requests. Columns
+// those among which lost ones were not found with 20 requests. A new row that
+// lacks a value its table wants gets the one that the documented server gives. Columns
 // that its database lacks fail records with [ErrMissingColumn];
 // [WithMissingColumnsOmitted] leaves out a field that can be missed. Nothing of
 // an entity can be stored where the server itself writes a column that is not

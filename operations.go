@@ -25,9 +25,9 @@ type Operation struct {
 	CellID string `json:"cell_id"`
 
 	// Overwritten with a default by some servers where an update leaves it out: see [WithOverwritingUpdates].
-	Sequence Opt[int] `json:"sequence,omitzero"` // position in the routing
+	Sequence Opt[int] `json:"sequence,omitzero"` // position in the routing; 1 for a new operation without it
 	// Overwritten with a default by some servers where an update leaves it out: see [WithOverwritingUpdates].
-	EstimatedTimeMinutes Opt[float64] `json:"estimated_time_minutes,omitzero"` // minutes, 0 or more; servers in the field take whole ones only
+	EstimatedTimeMinutes Opt[float64] `json:"estimated_time_minutes,omitzero"` // minutes, 0 or more, 0 for a new operation without it; servers in the field take whole ones only
 	Notes                Opt[string]  `json:"notes,omitzero"`
 	// Status is the shop floor's once work has begun: a record that sets it
 	// puts a running operation back. Leave it unset to leave it alone.

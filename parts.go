@@ -20,7 +20,7 @@ type Part struct {
 	PartNumber string `json:"part_number"` // required; unique within its job, on some servers among all parts
 
 	// Overwritten with a default by some servers where an update leaves it out: see [WithOverwritingUpdates].
-	Material Opt[string] `json:"material,omitzero"`
+	Material Opt[string] `json:"material,omitzero"` // "Unknown" for a new part without it
 	// Overwritten with a default by some servers where an update leaves it out: see [WithOverwritingUpdates].
 	Quantity Opt[int]    `json:"quantity,omitzero"` // pieces, at least 1
 	Notes    Opt[string] `json:"notes,omitzero"`
