@@ -239,7 +239,9 @@ func WithMaxWait(d time.Duration) CallOption {
 
 // WithConcurrency lets up to n bulk requests, 1 to 64, be in flight at once.
 // The default is 4, and 1 for BulkSync, whose records then reach the server in
-// the order given. No two requests of one client ever hold the same key.
+// the order given. No two requests of one client ever hold the same key, and
+// those that make rows through the unified endpoint go one after the other
+// whatever n is: the server would have them wait for each other.
 func WithConcurrency(n int) BulkOption {
 	return bulkOption(func(c *config) error {
 		if n < 1 || n > 64 {
