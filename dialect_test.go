@@ -110,6 +110,7 @@ func randomRound(r *rand.Rand, round int, size int, full bool) *program {
 		m["status"] = string(s)
 		return eryxon.Some(s)
 	}
+	extra := r.IntN(4) == 0
 	var cells []eryxon.Cell
 	var resources []eryxon.Resource
 	var jobs []eryxon.Job
@@ -190,6 +191,12 @@ func randomRound(r *rand.Rand, round int, size int, full bool) *program {
 			m["estimated_time"] = 12.5
 		case 2:
 			o.CellName = "Twin"
+		case 3:
+			o.Extra = map[string]any{"no_such_column": true}
+		}
+		if extra && o.Extra == nil {
+			o.Extra = map[string]any{"metadata": map[string]any{"lot": r.IntN(9)}}
+			m["metadata"] = o.Extra["metadata"]
 		}
 		ops = append(ops, o)
 	}

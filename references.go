@@ -102,6 +102,7 @@ func (l *cellList) isMade(e Entity, k Key) bool {
 func (l *cellList) sawName(id, name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.listed = nil
 	if l.names == nil {
 		l.names, l.named = make(map[string]string), make(map[string]int)
 	}
