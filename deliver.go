@@ -313,10 +313,10 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 	found := reconcile(list, answer, out.ambiguous)
 	var again, restored, statusOpen []*sentRecord[R]
 	var ids map[Key]string
-	fills := d.e.co.knownToFill()
+	passedOver := d.passesOverStatus(list, found)
 	for i, s := range list {
 		f := &found[i]
-		if s.vetted && first && (f.status == StatusUpdated || f.status == StatusSynced) {
+		if s.vetted && first && f.wasThere() {
 			copied := s.record
 			if d.madeWithParent(s) { // it was of another
 				o := d.outcome(s, out, StatusUnknown)
@@ -333,7 +333,7 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 				}
 			}
 		}
-		if fills && statusSet(P(&s.record)) && (f.status == StatusUpdated || f.status == StatusSynced) {
+		if passedOver && statusSet(P(&s.record)) && f.wasThere() {
 			if ids == nil {
 				ids = make(map[Key]string)
 			}
@@ -386,6 +386,19 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 		return
 	}
 	d.settleFailed(again, out2)
+}
+
+// passesOverStatus reports whether the server's bulk has not written the work
+// statuses of records that it updated. Only where there are any is it asked.
+func (d *delivery[R, P]) passesOverStatus(list []*sentRecord[R], found []finding) bool {
+	for i, s := range list {
+		if statusSet(P(&s.record)) && found[i].wasThere() {
+			// Where it can't be asked now the rows are looked at.
+			fills, _, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells)
+			return fills || err != nil
+		}
+	}
+	return false
 }
 
 // settleStatus settles records that a filling server's bulk updated but for

@@ -1098,8 +1098,8 @@ func TestAStatusCostsAFillingServerNoMoreThanItMust(t *testing.T) {
 			}
 		}
 	}
-	check(2, eryxon.StatusCreated) // the server is asked whether it fills
-	check(2, eryxon.StatusUpdated) // the rows show it
+	check(1, eryxon.StatusCreated)
+	check(3, eryxon.StatusUpdated) // the server is asked whether it fills, the rows show it
 	jobs[4].Status, jobs[6].Status = eryxon.Some(eryxon.WorkCompleted), eryxon.Some(eryxon.WorkOnHold)
 	check(4, eryxon.StatusUpdated)
 	jobs[8].Status = eryxon.Some(eryxon.WorkStatus("on fire"))

@@ -11,7 +11,7 @@ import (
 // route, and returns the others.
 func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) []*sentRecord[R] {
 	risky := func(s *sentRecord[R]) bool {
-		return worthAsking(d.hazards(s)) || statusSet(P(&s.record)) || d.lacksFloor(s)
+		return worthAsking(d.hazards(s)) || d.lacksFloor(s)
 	}
 	if !d.e.co.knownToFill() && !slices.ContainsFunc(list, risky) {
 		return list

@@ -54,6 +54,9 @@ type finding struct {
 	doubtful string // why an entry proves nothing
 }
 
+// wasThere reports a success that may have been an update.
+func (f *finding) wasThere() bool { return f.status == StatusUpdated || f.status == StatusSynced }
+
 // reconcile holds an answer against what was sent, record by record. A record
 // that the answer omits, repeats or contradicts is unknown; so is every record
 // of an answer that gives only counts.
