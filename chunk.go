@@ -30,7 +30,8 @@ type sentRecord[R any] struct {
 	maybeMade  bool       // a bulk may have made its row
 	suspect    bool       // some of the records that it went with were lost
 	before     diffRecord // what the unified endpoint said of it, as it is sent
-	asNew      []byte     // fields that no new row can do without; nil while it may be an update
+	isNew      bool       // it is known to have no row, and goes with all that one can't do without
+	place      int        // on the board, of a new cell that gives none
 }
 
 // given returns the record as the caller gave it: less of it may be sent.

@@ -114,42 +114,55 @@ func (d *delivery[R, P]) translateAll(list []*sentRecord[R], ambiguous bool) []*
 // encode writes a translated record as it goes on the wire.
 func (d *delivery[R, P]) encode(s *sentRecord[R], translated P) ([]byte, error) {
 	b, err := translated.appendJSON(nil, d.e.cfg.source)
-	if err != nil || len(s.asNew) == 0 {
-		return b, err
+	if err == nil && s.isNew {
+		b = withFields(b, required(translated, s.place))
 	}
-	return append(append(b[:len(b)-1], s.asNew...), '}'), nil
+	return b, err
 }
 
-// isNew gives a record of which it is known that there is no row the fields that a
+// withFields adds fields, each with a comma before it, to a JSON object.
+func withFields(object, fields []byte) []byte {
+	return append(append(object[:len(object)-1], fields...), '}')
+}
+
+// asNew gives a record of which it is known that there is no row the fields that a
 // new one can't do without. It reports whether there were any to give.
-func (d *delivery[R, P]) isNew(s *sentRecord[R]) bool {
-	if s.asNew != nil || !d.e.co.countsOnly() {
+func (d *delivery[R, P]) asNew(s *sentRecord[R]) bool {
+	if s.isNew || !d.e.co.countsOnly() || len(required(P(&s.record), 0)) == 0 {
 		return false
 	}
-	if s.asNew = required(P(&s.record), d.nextPlace); s.asNew == nil {
-		return false
+	s.isNew = true
+	if d.c.entity == EntityCells {
+		s.place = d.nextPlace()
 	}
-	b := d.c.json(s)
-	s.own = append(append(bytes.Clone(b[:len(b)-1]), s.asNew...), '}')
+	s.own = withFields(bytes.Clone(d.c.json(s)), required(P(&s.record), s.place))
 	return true
 }
 
-// provenNew is isNew for a record whose single sync was refused for lack of such a
-// field: only the making of a row can be.
-func (d *delivery[R, P]) provenNew(s *sentRecord[R], refusal error) bool {
-	return reNotNull.MatchString(messageOf(refusal)) && d.isNew(s)
+// provenNew is asNew for a record that was refused for lack of such a field: only
+// the making of a row can be.
+func (d *delivery[R, P]) provenNew(s *sentRecord[R], refusal string) bool {
+	m := reNotNull.FindStringSubmatch(refusal)
+	return m != nil && bytes.Contains(required(P(&s.record), 0), []byte(`"`+m[1]+`":`)) && d.asNew(s)
 }
 
 // nextPlace is the place on the board after those of all cells.
 func (d *delivery[R, P]) nextPlace() int {
-	if d.place == 0 {
+	l := &d.e.flight.cells
+	l.mu.Lock()
+	known := l.place > 0
+	l.mu.Unlock()
+	last := 0
+	if !known {
 		rows, _ := d.e.co.allCells(d.e.flight.goOn, d.e.cfg) // in doubt the first place will do
 		for _, row := range rows {
-			d.place = max(d.place, row.Sequence)
+			last = max(last, row.Sequence)
 		}
 	}
-	d.place++
-	return d.place
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.place = max(l.place, last) + 1
+	return l.place
 }
 
 // undeliver settles records whose references could not be looked up.
@@ -192,6 +205,9 @@ func (d *delivery[R, P]) arrive(s *sentRecord[R], out *result, status Status, id
 	_ = o.close(nil) // nothing to keep
 	d.landed = true
 	d.dialect().remember(d.c.entity, s.key, id)
+	if status == StatusCreated && d.c.entity == EntityParts {
+		d.e.flight.cells.sawMade(s.key)
+	}
 	d.done.outcomes = append(d.done.outcomes, o)
 }
 
@@ -309,7 +325,7 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 			return
 		}
 	}
-	if status == StatusFailed && d.relink(s, cause) || d.provenNew(s, cause) {
+	if status == StatusFailed && d.relink(s, cause) || d.provenNew(s, messageOf(cause)) {
 		d.single(s, ambiguous)
 		return
 	}

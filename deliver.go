@@ -33,7 +33,6 @@ type delivery[R any, P recordPtr[R]] struct {
 	// carried is what the state had of the records nested in others.
 	carried map[entityKey]StateEntry
 	cells   cellRows // as they were before partial ones were sent
-	place   int      // of the last cell on the board
 }
 
 func (e *engine[R, P]) work(c *chunk[R]) *finishedChunk {
@@ -318,10 +317,10 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 		f := &found[i]
 		if s.vetted && first && f.wasThere() {
 			copied := s.record
-			if d.madeWithParent(s) { // it was of another
+			if d.madeWithParent(s) && !out.ambiguous { // it was of another
 				o := d.outcome(s, out, StatusUnknown)
 				o.Record, o.ID = s.record, f.id
-				o.fail(&RecordError{Message: "it was there, linked to another parent, and the server has overwritten with defaults what the record leaves out", kind: ErrConflict})
+				o.fail(&RecordError{Message: "it was there, of another part, and the server has overwritten with defaults what the record leaves out", kind: ErrConflict})
 				d.done.outcomes = append(d.done.outcomes, o)
 				continue
 			}
@@ -359,8 +358,8 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 		if f.status == StatusFailed {
 			d.landed = true // the server is well, the record is not
 		}
-		if f.status == StatusCreated && len(s.nested) == 0 && (d.c.entity == EntityJobs || d.c.entity == EntityParts) {
-			d.e.flight.cells.sawMade(d.c.entity, s.key)
+		if f.status == StatusCreated && len(s.nested) == 0 && d.c.entity == EntityParts {
+			d.e.flight.cells.sawMade(s.key)
 		}
 		if cell, ok := any(P(&s.record)).(*Cell); ok && f.status.Success() && f.id != "" {
 			d.e.flight.cells.sawName(f.id, cell.Name)
@@ -394,7 +393,7 @@ func (d *delivery[R, P]) passesOverStatus(list []*sentRecord[R], found []finding
 	for i, s := range list {
 		if statusSet(P(&s.record)) && found[i].wasThere() {
 			// Where it can't be asked now the rows are looked at.
-			fills, _, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells)
+			fills, _, _, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells)
 			return fills || err != nil
 		}
 	}

@@ -243,8 +243,8 @@ const (
 	makesNone
 )
 
-// alone waits until no other request of the client makes rows through the
-// unified endpoint, and returns what ends its own turn. All new rows of a request
+// alone waits until no other sync of the client makes rows through the unified
+// endpoint, and returns what ends its own turn. All new rows of a request
 // are one transaction there, which counts them in a row of the tenant's: two at
 // once wait for that row, and take longer than one after the other. Updates are
 // not counted, and wait for nobody.
@@ -334,30 +334,32 @@ func provable(r any) bool {
 
 // required are the fields of a record that servers which count store no row without,
 // and that it leaves out: with what the documented server gives a new row, as they go
-// on the wire. A cell's place is the one after all others.
-func required(r any, place func() int) (fields []byte) {
+// on the wire. The place is a cell's on the board.
+func required(r any, place int) (fields []byte) {
+	add := func(extra map[string]any, name, value string) {
+		if _, given := extra[name]; !given {
+			fields = append(append(fields, `,"`+name+`":`...), value...)
+		}
+	}
 	switch r := r.(type) {
 	case *Part:
 		if !r.Material.IsSet() {
-			fields = append(fields, `,"material":"Unknown"`...)
+			add(r.Extra, "material", `"Unknown"`)
 		}
 	case *Operation:
 		if !r.Sequence.IsSet() {
-			fields = append(fields, `,"sequence":1`...)
+			add(r.Extra, "sequence", "1")
 		}
 		if !r.EstimatedTimeMinutes.IsSet() {
-			fields = append(fields, `,"estimated_time":0`...)
+			add(r.Extra, "estimated_time", "0")
 		}
 	case *Cell:
 		if !r.Sequence.IsSet() {
-			fields = strconv.AppendInt([]byte(`,"sequence":`), int64(place()), 10)
+			add(r.Extra, "sequence", strconv.Itoa(place))
 		}
 	}
 	return fields
 }
-
-// lacksRequired reports a record that leaves such a field out.
-func lacksRequired(r any) bool { return required(r, func() int { return 0 }) != nil }
 
 // WithOverwritingUpdates lets a record that leaves fields out be sent to a
 // server that fills them with defaults on an update (v0.1 does: a part's
@@ -383,24 +385,25 @@ const (
 // matters costs one read: only a server that fills lists its cells without
 // paging. Their names are noted.
 //
-// The result is that of the read, nil where none was made; the error says why
-// it can't be told now, where the server is there and gives no usable answer.
-func (co *core) fills(ctx context.Context, cfg *config, cells *cellList) (fills bool, asked *result, err error) {
+// The result is that of the read, nil where none was made, and the rows are all
+// cells that it has shown; the error says why it can't be told now, where the server
+// is there and gives no usable answer.
+func (co *core) fills(ctx context.Context, cfg *config, cells *cellList) (fills bool, rows cellRows, asked *result, err error) {
 	switch {
 	case co.cfg.release == ReleaseV01:
-		return true, nil, nil
+		return true, nil, nil, nil
 	case co.countsOnly() && !co.onlyAssumed():
-		return false, nil, nil
+		return false, nil, nil, nil
 	}
 	d := &co.shared.dialect
 	select {
 	case d.asking <- struct{}{}:
 		defer func() { <-d.asking }()
 	case <-ctx.Done():
-		return false, nil, nil // what follows is not sent either
+		return false, nil, nil, nil // what follows is not sent either
 	}
 	if known := d.known(); known != fillingUnknown {
-		return known == fillingYes, nil, nil
+		return known == fillingYes, nil, nil, nil
 	}
 	var page struct {
 		Cells      []json.RawMessage `json:"cells"`
@@ -420,15 +423,17 @@ func (co *core) fills(ctx context.Context, cfg *config, cells *cellList) (fills 
 			d.saw(ReleaseV01)
 		}
 		d.learn(fillingYes)
-		cells.sawList(page.Cells)
+		if rows = cells.sawList(page.Cells); len(rows) == 1 {
+			rows = nil // it may be one of many, as was asked for
+		}
 	case out.fate == fateAnswered, out.kind == ErrNotFound:
 		d.learn(fillingNo)
 	case out.kind == ErrConnection:
 		// Where nothing answers nothing is overwritten.
 	default:
-		return false, out, out.err
+		return false, nil, out, out.err
 	}
-	return d.known() == fillingYes, out, nil
+	return d.known() == fillingYes, rows, out, nil
 }
 
 func (d *dialect) known() filling {

@@ -17,7 +17,7 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 		return list
 	}
 	// The read is the client's, made once: it counts for no entity.
-	fills, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells)
+	fills, cells, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells)
 	if !fills && err == nil {
 		return list
 	}
@@ -47,7 +47,7 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 			safe = append(safe, s)
 		}
 	}
-	existing, absent := d.existence(doubtful)
+	existing, absent := d.existence(doubtful, cells)
 	for _, s := range existing {
 		d.refuseHazard(s, ambiguous)
 	}
@@ -57,11 +57,11 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 	return append(safe, absent...)
 }
 
-// madeWithParent reports a record that belongs to one that this run has made: there
-// is nothing of it to overwrite.
+// madeWithParent reports an operation of a part that this run has made: there is
+// nothing of it to overwrite.
 func (d *delivery[R, P]) madeWithParent(s *sentRecord[R]) bool {
 	parent, ok := d.parent(s)
-	return ok && d.e.flight.cells.isMade(parent.entity, parent.key)
+	return ok && parent.entity == EntityParts && d.e.flight.cells.isMade(parent.key)
 }
 
 // hazards is what the server would do to the record if it exists; nil if

@@ -9,8 +9,12 @@ import (
 // maxSingleCells is up to how many updates of cells in a chunk are synced one by
 // one: only a row shows that its cell was deleted under an older release. Such a
 // cell is alive to servers that count, their lists and their screens show it: of
-// many cells it is not looked for.
-const maxSingleCells = 20
+// many cells it is not looked for. Where new ones are among them that is cheaper
+// than a search for what was lost, up to maxMixedCells.
+const (
+	maxSingleCells = 20
+	maxMixedCells  = 100
+)
 
 // sharedRefusal returns the first of refusals that the same content meets
 // every time; nil if any outcome is not one.
@@ -49,7 +53,7 @@ func (d *delivery[R, P]) settleListed(list []*sentRecord[R], out *result, answer
 		switch f := &found[i]; {
 		case f.status != StatusFailed:
 			rest = append(rest, s)
-		case reNotNull.MatchString(f.message) && d.isNew(s):
+		case d.provenNew(s, f.message):
 			bare = append(bare, s)
 		default:
 			d.fail(s, out, f.status, recordError(f, false, d.e.co.redact))
@@ -61,11 +65,14 @@ func (d *delivery[R, P]) settleListed(list []*sentRecord[R], out *result, answer
 
 // deliverBare delivers new records once more that lacked fields, which they have now.
 func (d *delivery[R, P]) deliverBare(list []*sentRecord[R]) {
-	if len(list) <= singleRecords {
+	switch {
+	case d.done.end != nil:
+		d.settleUnsent(list, true)
+	case len(list) <= singleRecords:
 		d.deliverSingly(list, false)
-		return
+	default:
+		d.deliverBlindly(list, false)
 	}
-	d.deliverBlindly(list, false)
 }
 
 // doubt settles records that were sent and can't be checked.
@@ -97,7 +104,8 @@ func (d *delivery[R, P]) findLost(list []*sentRecord[R], out *result, lost int, 
 	for len(open) > 0 {
 		at := 0
 		for i := range open {
-			if len(open[i].list) > len(open[at].list) {
+			// The last requests are spent on few, so that every run finds some.
+			if more := len(open[i].list) > len(open[at].list); more == (d.doubts > lastDoubts) {
 				at = i
 			}
 		}
@@ -112,7 +120,7 @@ func (d *delivery[R, P]) findLost(list []*sentRecord[R], out *result, lost int, 
 				d.arrive(s, g.out, status, "")
 			}
 		case g.lost == len(g.list):
-			lacking, others := partition(g.list, d.isNew)
+			lacking, others := partition(g.list, d.asNew)
 			bare = append(bare, lacking...)
 			d.settleLost(others)
 		case d.take(1) == 0:
@@ -121,11 +129,7 @@ func (d *delivery[R, P]) findLost(list []*sentRecord[R], out *result, lost int, 
 			}
 			d.doubt(g.list, g.out, errTooManyLost)
 		default:
-			// Those that lack a field are lost where they are new.
-			some, others := partition(g.list, func(s *sentRecord[R]) bool { return s.asNew == nil && lacksRequired(P(&s.record)) })
-			if len(some) == 0 || len(others) == 0 {
-				some, others = g.list[:len(g.list)/2], g.list[len(g.list)/2:]
-			}
+			some, others := d.divide(g.list)
 			again, answer := d.send(some, false)
 			if again.fate != fateAnswered || !answer.counted() || answer.created > min(len(some), g.lost) || answer.created+answer.updated != len(some) {
 				d.doubt(g.list, g.out, again.err)
@@ -135,6 +139,24 @@ func (d *delivery[R, P]) findLost(list []*sentRecord[R], out *result, lost int, 
 		}
 	}
 	d.deliverBare(bare)
+}
+
+// lastDoubts is how many of a search's requests go to its smallest groups.
+const lastDoubts = 6
+
+// divide splits records of which some were lost so that these are likely to be on
+// one side: those that are new and lack a field, those of a part that is new, those
+// that stand together.
+func (d *delivery[R, P]) divide(list []*sentRecord[R]) (some, others []*sentRecord[R]) {
+	for _, likely := range []func(*sentRecord[R]) bool{
+		func(s *sentRecord[R]) bool { return !s.isNew && len(required(P(&s.record), 0)) > 0 },
+		d.madeWithParent,
+	} {
+		if some, others = partition(list, likely); len(some) > 0 && len(others) > 0 {
+			return some, others
+		}
+	}
+	return list[:len(list)/2], list[len(list)/2:]
 }
 
 // settleLost settles records that the server claimed and did not store.

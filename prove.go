@@ -110,7 +110,7 @@ func (d *delivery[R, P]) prove(list []*sentRecord[R], ambiguous bool) {
 	before := make(map[Key]diffRecord, len(list))
 	for _, s := range list {
 		if s.before.status == DiffCreate {
-			d.isNew(s)
+			d.asNew(s)
 		}
 		before[s.key] = s.before
 		s.own = inOrder(d.c.json(s), s.before.status != DiffUnchanged)

@@ -49,16 +49,16 @@ func (co *core) resolve(ctx context.Context, cfg *config, e Entity, keys []Key) 
 }
 
 // cellList is the cells of the server by name, as a run has seen them, the ids
-// of parts and cells that are known to be rows, and the jobs and parts that it has
-// made. It is not kept beyond the run: cells are renamed on the shop floor too.
+// of parts and cells that are known to be rows, and the parts that it has made. It
+// is not kept beyond the run: cells are renamed on the shop floor too.
 type cellList struct {
 	mu     sync.Mutex
 	byName map[string][]string // ids; nil while not asked, empty where there is none
 	rows   map[rowID]bool
-	made   map[entityKey]bool // nil where nothing asks for it
-	names  map[string]string  // of cells, by id
-	named  map[string]int     // how many of them have the name
-	listed cellRows           // before any was sent; nil once they are
+	made   map[Key]bool      // parts; nil where nothing asks for them
+	names  map[string]string // of cells, by id
+	named  map[string]int    // how many of them have the name
+	place  int               // of the last cell on the board; 0: not known
 }
 
 // rowID is a row by its id.
@@ -82,27 +82,30 @@ func (l *cellList) isRow(e Entity, id string) bool {
 	return l.rows[rowID{e, id}]
 }
 
-// sawMade remembers a job or part that the run has made, where its children are of
-// the same run: nothing that belongs to it was there before.
-func (l *cellList) sawMade(e Entity, k Key) {
+// sawMade remembers a part that the run has made, where its operations are of the
+// same run: none was there before, but for one that moves.
+func (l *cellList) sawMade(part Key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.made != nil && len(l.made) < knownIDs {
-		l.made[entityKey{e, k}] = true
+	if l.made == nil {
+		return
 	}
+	if len(l.made) >= knownIDs {
+		clear(l.made)
+	}
+	l.made[part] = true
 }
 
-func (l *cellList) isMade(e Entity, k Key) bool {
+func (l *cellList) isMade(part Key) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.made[entityKey{e, k}]
+	return l.made[part]
 }
 
 // sawName learns of a cell's name, for servers that would pick one of two.
 func (l *cellList) sawName(id, name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.listed = nil
 	if l.names == nil {
 		l.names, l.named = make(map[string]string), make(map[string]int)
 	}
@@ -113,8 +116,8 @@ func (l *cellList) sawName(id, name string) {
 	l.named[name]++
 }
 
-// sawList learns of all the cells that a server has listed.
-func (l *cellList) sawList(cells []json.RawMessage) {
+// sawList learns of all the cells that a server has listed, and returns them.
+func (l *cellList) sawList(cells []json.RawMessage) cellRows {
 	rows := make(cellRows, len(cells))
 	for _, raw := range cells {
 		if row := decodeRow[CellRow](raw); row != nil {
@@ -122,22 +125,7 @@ func (l *cellList) sawList(cells []json.RawMessage) {
 			rows[row.ID] = row
 		}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.listed = rows
-}
-
-// cellsBefore returns the cells as they are before partial ones are sent: those
-// that have just been listed, the first time.
-func (co *core) cellsBefore(ctx context.Context, cfg *config, l *cellList) (cellRows, error) {
-	l.mu.Lock()
-	rows := l.listed
-	l.listed = nil
-	l.mu.Unlock()
-	if rows != nil {
-		return rows, nil
-	}
-	return co.allCells(ctx, cfg)
+	return rows
 }
 
 // isTwin reports the name of more than one cell.

@@ -62,7 +62,10 @@ func (d *delivery[R, P]) deliverRemembered(list []*sentRecord[R]) {
 			return d.e.co.countsOnly() && s.memory.entry.flags()&flagRefused != 0
 		})
 		suspect, others := partition(others, func(s *sentRecord[R]) bool { return s.memory.entry.flags()&flagSuspect != 0 })
-		bare, others := partition(others, (*sentRecord[R]).isBare)
+		bare, others := partition(others, func(s *sentRecord[R]) bool {
+			lacking := d.e.co.countsOnly() && s.memory.entry.flags()&flagExists == 0 && len(required(P(&s.record), 0)) > 0
+			return lacking || s.isBare()
+		})
 		d.deliver(others, false)
 		d.deliver(bare, false)
 		d.deliver(refused, false)
@@ -153,7 +156,7 @@ func (d *delivery[R, P]) completeNew(list []*sentRecord[R]) {
 	for _, o := range d.done.outcomes {
 		if s := lean[o.Index]; s != nil && o.Status == StatusCreated {
 			if own, err := P(s.memory.given).appendJSON(nil, d.e.cfg.source); err == nil {
-				s.record, s.own = s.complete(o.ID), own
+				s.record, s.own, s.isNew = s.complete(o.ID), own, false
 				again, bare = append(again, s), append(bare, s.memory.entry)
 				continue
 			}

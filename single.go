@@ -129,7 +129,7 @@ func (s *syncer[R, P, Row]) syncCounted(ctx context.Context, cfg *config, r P, r
 			out, status, id, cause = s.co.putOne(ctx, ctx, cfg, s.at, res.Key, d.c.json(list[0]), false, false)
 		}
 	}
-	for cause != nil && (status == StatusFailed && d.relink(list[0], cause) || d.provenNew(list[0], cause)) {
+	for cause != nil && (status == StatusFailed && d.relink(list[0], cause) || d.provenNew(list[0], messageOf(cause))) {
 		out, status, id, cause = s.co.putOne(ctx, ctx, cfg, s.at, res.Key, d.c.json(list[0]), false, false)
 	}
 	res.Response = out.response()

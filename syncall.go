@@ -361,7 +361,7 @@ func (l *sliceLane[R, P]) outcomes() []Outcome {
 func (r *syncRun) slices(ctx context.Context, co *core, data Dataset) {
 	f := newFlight(ctx, co, &co.cfg)
 	defer f.close()
-	f.cells.made = make(map[entityKey]bool)
+	f.cells.made = make(map[Key]bool)
 	jobs, parts, ops := data.Jobs.slice, data.Parts.slice, data.Operations.slice
 	if !co.cfg.keepNested {
 		jobs, parts, ops = lift(jobs, parts, ops)

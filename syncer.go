@@ -136,7 +136,7 @@ func (s *syncer[R, P, Row]) syncRemembered(ctx context.Context, cfg *config, r P
 	list := d.c.live()
 	list[0].memory = &known
 	if d.lacksFloor(list[0]) {
-		fills, _, err := s.co.fills(ctx, cfg, new(cellList))
+		fills, _, _, err := s.co.fills(ctx, cfg, new(cellList))
 		if err != nil {
 			return res, res.close(err)
 		}
@@ -186,15 +186,17 @@ func (s *syncer[R, P, Row]) vet(ctx context.Context, cfg *config, r P, key Key) 
 		return nil, nil
 	}
 	// Where it can't be asked now the sync itself says so.
-	list := new(cellList)
-	if fills, _, err := s.co.fills(ctx, cfg, list); !fills || err != nil {
+	fills, cells, _, err := s.co.fills(ctx, cfg, new(cellList))
+	if !fills || err != nil {
 		return nil, nil //nolint:nilerr // see above
 	}
 	switch refused := rules.err(0, key); {
 	case !onlyOnUpdate(rules.details):
 		return nil, refused
 	case s.at.entity == EntityCells:
-		cells, err := s.co.cellsBefore(ctx, cfg, list)
+		if cells == nil {
+			cells, err = s.co.allCells(ctx, cfg)
+		}
 		if err != nil || cells.named(naturalName(r)) {
 			return nil, refused
 		}

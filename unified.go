@@ -63,12 +63,15 @@ func (d *delivery[R, P]) deliverUnified(list []*sentRecord[R], ambiguous bool) {
 }
 
 // existence tells rows that exist from those that do not. What can't be told
-// counts as existing, for which no field may be overwritten.
-func (d *delivery[R, P]) existence(list []*sentRecord[R]) (existing, absent []*sentRecord[R]) {
+// counts as existing, for which no field may be overwritten. The cells are given
+// where they have just been listed.
+func (d *delivery[R, P]) existence(list []*sentRecord[R], cells cellRows) (existing, absent []*sentRecord[R]) {
 	if d.c.entity == EntityCells && len(list) > 0 {
-		var err error
-		if d.cells, err = d.e.co.cellsBefore(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells); err != nil {
-			return list, nil
+		if d.cells = cells; cells == nil {
+			var err error
+			if d.cells, err = d.e.co.allCells(d.e.flight.goOn, d.e.cfg); err != nil {
+				return list, nil
+			}
 		}
 		return partition(list, func(s *sentRecord[R]) bool {
 			return d.cells.named(naturalName(P(&s.record))) || d.cells[d.dialect().id(d.c.entity, s.key)] != nil

@@ -109,6 +109,14 @@ func (d *delivery[R, P]) deliverTwice(list []*sentRecord[R], ambiguous bool) {
 		there, odd = append(there, odd...), nil
 	}
 	d.deliverSingly(there, ambiguous)
+	if len(odd) > 0 && !marked(d.dialect(), &d.dialect().proven, d.c.entity) {
+		d.deliverSingly(odd[:1], ambiguous)
+		odd = odd[1:]
+	}
+	if lack := marked(d.dialect(), &d.dialect().lacking, d.c.entity); lack != nil {
+		d.refuse(odd, lack)
+		return
+	}
 	d.deliverBlindly(odd, ambiguous)
 }
 
@@ -257,7 +265,8 @@ func (d *delivery[R, P]) recount(list []*sentRecord[R], out *result, created, up
 	case updated > 0 && diffable(d.c.entity):
 		d.giveReason(list, out, errUpdateUntold)
 		return
-	case updated > 0 && (d.c.entity == EntityCells && len(list) <= maxSingleCells || slices.ContainsFunc(list, unprovable[R, P])):
+	case updated > 0 && (d.c.entity == EntityCells && (len(list) <= maxSingleCells || created > 0 && len(list) <= maxMixedCells) ||
+		slices.ContainsFunc(list, unprovable[R, P])):
 		d.deliverSingly(list, true)
 		return
 	}
