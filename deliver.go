@@ -1,7 +1,6 @@
 package eryxon
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -385,57 +384,6 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 		return
 	}
 	d.settleFailed(again, out2)
-}
-
-// passesOverStatus reports whether the server's bulk has not written the work
-// statuses of records that it updated. Only where there are any is it asked.
-func (d *delivery[R, P]) passesOverStatus(list []*sentRecord[R], found []finding) bool {
-	for i, s := range list {
-		if statusSet(P(&s.record)) && found[i].wasThere() {
-			// Where it can't be asked now the rows are looked at.
-			fills, _, _, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells)
-			return fills || err != nil
-		}
-	}
-	return false
-}
-
-// settleStatus settles records that a filling server's bulk updated but for
-// their work status: that takes single syncs, except where the row shows it.
-func (d *delivery[R, P]) settleStatus(list []*sentRecord[R], out *result, ids map[Key]string) {
-	wanted := make(map[string]bool)
-	if len(list) > singleRecords && d.c.entity != EntityOperations {
-		for _, s := range list {
-			if id := ids[s.key]; id != "" {
-				wanted[id] = true
-			}
-		}
-	}
-	rows, _ := d.recentRows(d.c.entity, wanted) // what they don't show the single syncs do
-	status := afterAmbiguous(StatusUpdated, out.ambiguous)
-	var open []*sentRecord[R]
-	for _, s := range list {
-		var sent struct {
-			Status json.RawMessage `json:"status"`
-		}
-		row := rows[ids[s.key]]
-		if row != nil && json.Unmarshal(d.c.json(s), &sent) == nil && sameValue(sent.Status, row["status"]) {
-			d.arrive(s, out, status, ids[s.key])
-			continue
-		}
-		open = append(open, s)
-	}
-	first := len(d.done.outcomes)
-	d.deliverSingly(open, true)
-	for i := range d.done.outcomes[first:] {
-		if o := &d.done.outcomes[first+i]; o.Status == StatusFailed { // though the bulk has written all else
-			o.Status = StatusUnknown
-			if e, ok := o.Err.(*RecordError); ok { //nolint:errorlint // Err is a RecordError itself by its definition
-				e.Status = StatusUnknown
-			}
-		}
-	}
-	d.synced(first, status)
 }
 
 // synced says which success it was of those that a second request has made sure

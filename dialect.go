@@ -100,9 +100,6 @@ type dialect struct {
 	assumed bool      // it comes from an earlier run and no answer has borne it out
 }
 
-// knownIDs bounds the ids that a client remembers.
-const knownIDs = 200_000
-
 func (d *dialect) saw(r Release) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -166,32 +163,6 @@ func (d *dialect) sawRefusal(err error) bool {
 // UUIDs for references.
 func (co *core) countsOnly() bool { return co.release() == ReleaseV08 }
 
-func (d *dialect) remember(e Entity, k Key, id string) {
-	if id == "" {
-		return
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.ids == nil || len(d.ids) >= knownIDs {
-		d.ids = make(map[entityKey]string)
-	}
-	d.ids[entityKey{e, k}] = id
-}
-
-func (d *dialect) forget(keys []entityKey) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, k := range keys {
-		delete(d.ids, k)
-	}
-}
-
-func (d *dialect) id(e Entity, k Key) string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.ids[entityKey{e, k}]
-}
-
 // sawSources learns whether the client has records of more than one source.
 func (d *dialect) sawSources(sources ...string) {
 	d.mu.Lock()
@@ -200,17 +171,6 @@ func (d *dialect) sawSources(sources ...string) {
 		d.source = cmpOr(d.source, s)
 		d.sources = d.sources || s != d.source
 	}
-}
-
-// sawUnnamed remembers a job that is there, by an id that the server does not
-// tell.
-func (d *dialect) sawUnnamed(job Key) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.unnamed == nil || len(d.unnamed) >= knownIDs {
-		d.unnamed = make(map[Key]bool)
-	}
-	d.unnamed[job] = true
 }
 
 func (d *dialect) severalSources() bool {
@@ -232,33 +192,6 @@ func marked[K comparable, V any](d *dialect, m *map[K]V, k K) V {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return (*m)[k]
-}
-
-// makes is whether the unified endpoint's last answer for an entity made rows.
-type makes uint8
-
-const (
-	makesUnknown makes = iota
-	makesRows
-	makesNone
-)
-
-// alone waits until no other sync of the client makes rows through the unified
-// endpoint, and returns what ends its own turn. All new rows of a request
-// are one transaction there, which counts them in a row of the tenant's: two at
-// once wait for that row, and take longer than one after the other. Updates are
-// not counted, and wait for nobody.
-func (co *core) alone(ctx context.Context, e Entity) (end func()) {
-	d := &co.shared.dialect
-	if marked(d, &d.makes, e) == makesNone {
-		return func() {}
-	}
-	select {
-	case d.making <- struct{}{}:
-		return func() { <-d.making }
-	case <-ctx.Done():
-		return func() {} // the request fails for it, too
-	}
 }
 
 // unifiedEntity reports whether the unified endpoint takes the entity at all.

@@ -507,3 +507,49 @@ func TestScatteredNewRecordsArriveInTheEnd(t *testing.T) {
 		require.Equal(t, want, row["sequence"])
 	}
 }
+
+// New cells take the last places on the board, each its own, also beside cells that
+// are there.
+func TestNewCellsTakeThePlacesAfterTheOthers(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08, eryxon.WithMaxRequestRecords(30))
+	cells := make([]eryxon.Cell, 90)
+	for i := range cells {
+		cells[i] = eryxon.Cell{ExternalID: fmt.Sprint("C", i), Name: fmt.Sprint("Cell ", i)}
+	}
+	var old []eryxon.Cell
+	for i := 0; i < len(cells); i += 2 {
+		c := cells[i]
+		c.Sequence = eryxon.Some(100 + i)
+		old = append(old, c)
+	}
+	_, err := client.Cells.BulkSync(t.Context(), old)
+	require.NoError(t, err)
+	report, err := client.SyncAll(t.Context(), eryxon.Dataset{Cells: eryxon.FromSlice(cells)})
+	require.NoError(t, err)
+	assert.Equal(t, 90, report.Cells.Counts.Succeeded())
+	places := map[any]bool{}
+	for _, row := range srv.Rows(eryxontest.Cells) {
+		places[row["sequence"]] = true
+		i, _ := strconv.Atoi(strings.TrimPrefix(row["external_id"].(string), "C"))
+		if i%2 == 0 {
+			require.Equal(t, 100.0+float64(i), row["sequence"])
+		} else {
+			require.Greater(t, row["sequence"], 188.0)
+		}
+	}
+	assert.Len(t, places, 90)
+}
+
+// A server that can store no operation is found out by one, whatever their columns.
+func TestColumnsOfTheirOwnDoNotHideAMissingOne(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08AsMigrated, eryxon.WithRelease(eryxon.ReleaseV08))
+	ops := make([]eryxon.Operation, 60)
+	for i := range ops {
+		ops[i] = eryxon.Operation{ExternalID: fmt.Sprint("O", i), OperationName: "Cut", PartID: "00000000-0000-4000-8000-000000000001", CellID: "00000000-0000-4000-8000-000000000002",
+			Extra: map[string]any{"metadata": map[string]any{"line": i}}}
+	}
+	res, err := client.Operations.BulkSync(t.Context(), ops)
+	require.ErrorIs(t, err, eryxon.ErrMissingColumn)
+	assert.Equal(t, 60, res.Counts.Failed)
+	assert.LessOrEqual(t, len(srv.Requests()), 2)
+}

@@ -17,6 +17,46 @@ type errReference struct {
 func (e *errReference) Error() string { return "eryxon: " + e.text }
 func (e *errReference) Unwrap() error { return e.kind }
 
+// knownIDs bounds the ids that a client remembers.
+const knownIDs = 200_000
+
+func (d *dialect) remember(e Entity, k Key, id string) {
+	if id == "" {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ids == nil || len(d.ids) >= knownIDs {
+		d.ids = make(map[entityKey]string)
+	}
+	d.ids[entityKey{e, k}] = id
+}
+
+func (d *dialect) forget(keys []entityKey) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, k := range keys {
+		delete(d.ids, k)
+	}
+}
+
+func (d *dialect) id(e Entity, k Key) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.ids[entityKey{e, k}]
+}
+
+// sawUnnamed remembers a job that is there, by an id that the server does not
+// tell.
+func (d *dialect) sawUnnamed(job Key) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.unnamed == nil || len(d.unnamed) >= knownIDs {
+		d.unnamed = make(map[Key]bool)
+	}
+	d.unnamed[job] = true
+}
+
 // resolve makes sure that the ids of rows are known, as far as the server can
 // tell, and returns those that are.
 func (co *core) resolve(ctx context.Context, cfg *config, e Entity, keys []Key) (map[Key]string, *result, error) {

@@ -1,10 +1,38 @@
 package eryxon
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 )
+
+// makes is whether the unified endpoint's last answer for an entity made rows.
+type makes uint8
+
+const (
+	makesUnknown makes = iota
+	makesRows
+	makesNone
+)
+
+// alone waits until no other sync of the client makes rows through the unified
+// endpoint, and returns what ends its own turn. All new rows of a request
+// are one transaction there, which counts them in a row of the tenant's: two at
+// once wait for that row, and take longer than one after the other. Updates are
+// not counted, and wait for nobody.
+func (co *core) alone(ctx context.Context, e Entity) (end func()) {
+	d := &co.shared.dialect
+	if marked(d, &d.makes, e) == makesNone {
+		return func() {}
+	}
+	select {
+	case d.making <- struct{}{}:
+		return func() { <-d.making }
+	case <-ctx.Done():
+		return func() {} // the request fails for it, too
+	}
+}
 
 // deliverUnified takes the fast route for the records that it can carry.
 func (d *delivery[R, P]) deliverUnified(list []*sentRecord[R], ambiguous bool) {
