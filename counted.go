@@ -143,7 +143,11 @@ func (d *delivery[R, P]) asNew(s *sentRecord[R]) bool {
 // the making of a row can be.
 func (d *delivery[R, P]) provenNew(s *sentRecord[R], refusal string) bool {
 	m := reNotNull.FindStringSubmatch(refusal)
-	return m != nil && bytes.Contains(required(P(&s.record), 0), []byte(`"`+m[1]+`":`)) && d.asNew(s)
+	if m == nil || !bytes.Contains(required(P(&s.record), 0), []byte(`"`+m[1]+`":`)) {
+		return false
+	}
+	mark(d.dialect(), &d.dialect().wants, d.c.entity, true)
+	return d.asNew(s)
 }
 
 // nextPlace is the place on the board after those of all cells.

@@ -77,6 +77,7 @@ type dialect struct {
 	release   Release
 	noUnified map[Entity]bool          // the unified endpoint does not take the entity
 	proven    map[Entity]bool          // a single sync of the entity has worked
+	wants     map[Entity]bool          // no row is stored without what records may leave out
 	statuses  map[Opt[WorkStatus]]bool // work statuses that one of an operation has written
 	lacking   map[Entity]error         // nothing of the entity can be written, and why
 	absent    map[string]bool          // optional columns that the server lacks, as entity.column

@@ -62,6 +62,9 @@ func (d *delivery[R, P]) deliverUnified(list []*sentRecord[R], ambiguous bool) {
 	if len(partial) > 0 {
 		// The others are asked about anyway, later.
 		_, err := d.ask(slices.Concat(partial, others), false)
+		if err == nil && d.e.co.asksRows(d.c.entity) && !d.e.co.findsRows(d.c.entity) && d.c.entity == EntityResources {
+			partial, err = d.showFirst(partial, others, ambiguous)
+		}
 		for _, s := range partial {
 			if err == nil && s.before.status == DiffCreate {
 				carried = append(carried, s)
@@ -88,6 +91,19 @@ func (d *delivery[R, P]) deliverUnified(list []*sentRecord[R], ambiguous bool) {
 		}
 	}
 	d.deliverProven(others, ambiguous)
+}
+
+// showFirst syncs the first of resources by itself, and asks again about all: a row
+// that is known to be there shows whether the endpoint finds any. It returns the
+// others.
+func (d *delivery[R, P]) showFirst(list, others []*sentRecord[R], ambiguous bool) ([]*sentRecord[R], error) {
+	d.deliverSingly(list[:1], ambiguous)
+	if lack := marked(d.dialect(), &d.dialect().lacking, d.c.entity); lack != nil {
+		d.refuse(list[1:], lack)
+		return nil, nil
+	}
+	_, err := d.ask(slices.Concat(list, others), false)
+	return list[1:], err
 }
 
 // existence tells rows that exist from those that do not. What can't be told

@@ -109,7 +109,7 @@ func (d *delivery[R, P]) deliverTwice(list []*sentRecord[R], ambiguous bool) {
 		there, odd = append(there, odd...), nil
 	}
 	d.deliverSingly(there, ambiguous)
-	if len(odd) > 0 && !marked(d.dialect(), &d.dialect().proven, d.c.entity) {
+	if len(odd) > 0 && !d.storable() {
 		d.deliverSingly(odd[:1], ambiguous)
 		odd = odd[1:]
 	}
@@ -118,6 +118,15 @@ func (d *delivery[R, P]) deliverTwice(list []*sentRecord[R], ambiguous bool) {
 		return
 	}
 	d.deliverBlindly(odd, ambiguous)
+}
+
+// storable reports whether the server has stored a record of the entity, or of a
+// like one: databases that lack a column of operations lack that of cells and
+// resources, too.
+func (d *delivery[R, P]) storable() bool {
+	proven := &d.dialect().proven
+	return marked(d.dialect(), proven, d.c.entity) ||
+		d.c.entity == EntityOperations && (marked(d.dialect(), proven, EntityCells) || marked(d.dialect(), proven, EntityResources))
 }
 
 // fewOdd is up to how many records, of which an update may fail without a word, are
@@ -129,7 +138,7 @@ func unprovable[R any, P recordPtr[R]](s *sentRecord[R]) bool { return !provable
 // deliverSure delivers records by bulks that are sent twice.
 func (d *delivery[R, P]) deliverSure(sure []*sentRecord[R], ambiguous bool) {
 	existed := ambiguous
-	if len(sure) > 0 && !marked(d.dialect(), &d.dialect().proven, d.c.entity) {
+	if len(sure) > 0 && !d.storable() {
 		first := len(d.done.outcomes)
 		d.deliverSingly(sure[:1], ambiguous)
 		sure = sure[1:]
@@ -269,6 +278,15 @@ func (d *delivery[R, P]) recount(list []*sentRecord[R], out *result, created, up
 		slices.ContainsFunc(list, unprovable[R, P])):
 		d.deliverSingly(list, true)
 		return
+	}
+	if created == len(list) && marked(d.dialect(), &d.dialect().wants, d.c.entity) {
+		// There was a row of none, and those that lack something have none now.
+		var bare []*sentRecord[R]
+		bare, list = partition(list, d.asNew)
+		created = len(list)
+		if d.deliverBare(bare); created == 0 {
+			return
+		}
 	}
 	again, second := d.send(list, false)
 	if again.fate != fateAnswered || !second.counted() || second.failed > 0 || second.created+second.updated != len(list) {
