@@ -543,13 +543,49 @@ func TestNewCellsTakeThePlacesAfterTheOthers(t *testing.T) {
 // A server that can store no operation is found out by one, whatever their columns.
 func TestColumnsOfTheirOwnDoNotHideAMissingOne(t *testing.T) {
 	srv, client := releaseClient(t, eryxontest.V08AsMigrated, eryxon.WithRelease(eryxon.ReleaseV08))
+	srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "Cutting", "sequence": 1})
+	_, err := client.SyncAll(t.Context(), eryxon.Dataset{
+		Jobs:  eryxon.FromSlice([]eryxon.Job{{ExternalID: "J", JobNumber: "J"}}),
+		Parts: eryxon.FromSlice([]eryxon.Part{{ExternalID: "P", PartNumber: "P", JobExternalID: "J", Material: eryxon.Some("Steel"), Quantity: eryxon.Some(1)}}),
+	})
+	require.NoError(t, err)
+	before := len(srv.Requests())
 	ops := make([]eryxon.Operation, 60)
 	for i := range ops {
-		ops[i] = eryxon.Operation{ExternalID: fmt.Sprint("O", i), OperationName: "Cut", PartID: "00000000-0000-4000-8000-000000000001", CellID: "00000000-0000-4000-8000-000000000002",
+		ops[i] = eryxon.Operation{ExternalID: fmt.Sprint("O", i), OperationName: "Cut", PartExternalID: "P", CellName: "Cutting",
 			Extra: map[string]any{"metadata": map[string]any{"line": i}}}
 	}
 	res, err := client.Operations.BulkSync(t.Context(), ops)
 	require.ErrorIs(t, err, eryxon.ErrMissingColumn)
 	assert.Equal(t, 60, res.Counts.Failed)
-	assert.LessOrEqual(t, len(srv.Requests()), 2)
+	assert.LessOrEqual(t, len(srv.Requests())-before, 2, "the cells, and one operation")
+}
+
+// A state tells which records are new, so that they need not be searched for.
+func TestAStateTellsNewRecordsFromOthers(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08)
+	ops := make([]eryxon.Operation, 600)
+	for i := range ops {
+		ops[i] = eryxon.Operation{ExternalID: fmt.Sprint("O", i), OperationName: "Cut", PartExternalID: "P", CellName: "Cutting"}
+	}
+	data := func(ops []eryxon.Operation) eryxon.Dataset {
+		return eryxon.Dataset{
+			Cells:      eryxon.FromSlice([]eryxon.Cell{{ExternalID: "C", Name: "Cutting"}}),
+			Jobs:       eryxon.FromSlice([]eryxon.Job{{ExternalID: "J", JobNumber: "J"}}),
+			Parts:      eryxon.FromSlice([]eryxon.Part{{ExternalID: "P", PartNumber: "P", JobExternalID: "J"}}),
+			Operations: eryxon.FromSlice(ops),
+		}
+	}
+	state := syncstate.NewMemory()
+	_, err := client.SyncAll(t.Context(), data(slices.DeleteFunc(slices.Clone(ops), func(o eryxon.Operation) bool { return strings.HasSuffix(o.ExternalID, "7") })), eryxon.WithState(state))
+	require.NoError(t, err)
+	for i := range ops {
+		ops[i].Notes = eryxon.Some("night")
+	}
+	before := len(srv.Requests())
+	report, err := client.SyncAll(t.Context(), data(ops), eryxon.WithState(state))
+	require.NoError(t, err)
+	assert.Equal(t, 600, report.Operations.Counts.Succeeded())
+	assert.Len(t, srv.Rows(eryxontest.Operations), 600)
+	assert.LessOrEqual(t, len(srv.Requests())-before, 8)
 }
