@@ -499,6 +499,22 @@ func TestNewRowsOfTheFastRouteDoNotWaitForEachOther(t *testing.T) {
 		assert.EqualValues(t, 1, most.Load())
 		assert.Len(t, srv.Requests(), 11, "an empty one to recognise the server, and ten")
 
+		// A stream does not know how much is to come: what its first request has made
+		// is updated by the second, which is no sign of updates to come.
+		_, stranger := releaseClient(t, eryxontest.V08, slow)
+		st := stranger.Jobs.Stream(t.Context(), func(yield func(eryxon.Job, error) bool) {
+			for _, j := range jobs {
+				if !yield(j, nil) {
+					return
+				}
+			}
+		})
+		for o := range st.All() {
+			require.True(t, o.Status.Success())
+		}
+		require.NoError(t, st.Err())
+		assert.EqualValues(t, 1, most.Load())
+
 		// Updates wait for nobody, once the first has shown that they are such.
 		_, err = client.SyncAll(t.Context(), eryxon.Dataset{Jobs: eryxon.FromSlice(jobs)})
 		require.NoError(t, err)
