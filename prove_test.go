@@ -286,6 +286,11 @@ func TestMinimalRecordsArriveOnEveryServer(t *testing.T) {
 				ops[i].Sequence, ops[i].EstimatedTimeMinutes = eryxon.Some(7), eryxon.Some(5.0)
 			}
 		}
+		tools := make([]eryxon.Resource, n)
+		for i := range tools {
+			tools[i] = eryxon.Resource{ExternalID: fmt.Sprint("R", i), Name: fmt.Sprint("Tool ", i), Type: eryxon.ResourceTooling}
+		}
+		d.Resources = eryxon.FromSlice(tools)
 		d.Cells, d.Jobs, d.Parts, d.Operations = eryxon.FromSlice(cells), eryxon.FromSlice(jobs), eryxon.FromSlice(parts), eryxon.FromSlice(ops)
 		return d
 	}
@@ -311,8 +316,9 @@ func TestMinimalRecordsArriveOnEveryServer(t *testing.T) {
 				}
 				assert.Len(t, places, n, "one after the other")
 				assert.Len(t, srv.Rows(eryxontest.Parts), n)
+				assert.Len(t, srv.Rows(eryxontest.Resources), n)
 				if n > 1 {
-					assert.LessOrEqual(t, len(srv.Requests()), 30)
+					assert.LessOrEqual(t, len(srv.Requests()), 21)
 				}
 			})
 		}
@@ -588,4 +594,49 @@ func TestAStateTellsNewRecordsFromOthers(t *testing.T) {
 	assert.Equal(t, 600, report.Operations.Counts.Succeeded())
 	assert.Len(t, srv.Rows(eryxontest.Operations), 600)
 	assert.LessOrEqual(t, len(srv.Requests())-before, 8)
+}
+
+// What a part that the run has made lacks is looked for among its operations first.
+func TestOperationsOfNewPartsAreFoundTogether(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08)
+	data := func(every int) eryxon.Dataset {
+		var parts []eryxon.Part
+		var ops []eryxon.Operation
+		for i := range 600 {
+			if i < 60 && i%every == 0 {
+				parts = append(parts, eryxon.Part{ExternalID: fmt.Sprint("P", i), PartNumber: fmt.Sprint("P", i), JobExternalID: "J"})
+			}
+			if i%60%every == 0 {
+				ops = append(ops, eryxon.Operation{ExternalID: fmt.Sprint("O", i), OperationName: "Cut", PartExternalID: fmt.Sprint("P", i%60), CellName: "Cutting"})
+			}
+		}
+		return eryxon.Dataset{
+			Cells: eryxon.FromSlice([]eryxon.Cell{{ExternalID: "C", Name: "Cutting"}}),
+			Jobs:  eryxon.FromSlice([]eryxon.Job{{ExternalID: "J", JobNumber: "J"}}),
+			Parts: eryxon.FromSlice(parts), Operations: eryxon.FromSlice(ops),
+		}
+	}
+	_, err := client.SyncAll(t.Context(), data(3))
+	require.NoError(t, err)
+	before := len(srv.Requests())
+	report, err := client.SyncAll(t.Context(), data(1))
+	require.NoError(t, err)
+	assert.Equal(t, 600, report.Operations.Counts.Succeeded())
+	assert.Len(t, srv.Rows(eryxontest.Operations), 600)
+	assert.LessOrEqual(t, len(srv.Requests())-before, 12)
+}
+
+// A part is no operation of the part that has its job's external id.
+func TestAJobOfAPartsNameIsNoPart(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V01, eryxon.WithRelease(eryxon.ReleaseV01), eryxon.WithMaxRequestRecords(1))
+	steel := eryxon.Part{ExternalID: "P", PartNumber: "P", JobExternalID: "A", Material: eryxon.Some("Steel"), Quantity: eryxon.Some(7)}
+	jobs := eryxon.FromSlice([]eryxon.Job{{ExternalID: "A", JobNumber: "A"}})
+	_, err := client.SyncAll(t.Context(), eryxon.Dataset{Jobs: jobs, Parts: eryxon.FromSlice([]eryxon.Part{steel})})
+	require.NoError(t, err)
+	of := eryxon.Part{ExternalID: "A", PartNumber: "A", JobExternalID: "A", Material: eryxon.Some("Steel"), Quantity: eryxon.Some(1)}
+	bare := eryxon.Part{ExternalID: "P", PartNumber: "P", JobExternalID: "A"}
+	_, err = client.SyncAll(t.Context(), eryxon.Dataset{Jobs: jobs, Parts: eryxon.FromSlice([]eryxon.Part{bare, of})}, eryxon.WithConcurrency(1))
+	require.ErrorContains(t, err, "material is left out")
+	row, _ := srv.Row(eryxontest.Parts, "SAP", "P")
+	assert.Equal(t, []any{"Steel", 7.0}, []any{row["material"], row["quantity"]})
 }
