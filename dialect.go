@@ -164,6 +164,10 @@ func (d *dialect) sawRefusal(err error) bool {
 // UUIDs for references.
 func (co *core) countsOnly() bool { return co.release() == ReleaseV08 }
 
+// lists reports a server whose bulk answers list every record, as documented: it
+// may be one that fills.
+func (co *core) lists() bool { return co.release() == ReleaseV01 }
+
 // sawSources learns whether the client has records of more than one source.
 func (d *dialect) sawSources(sources ...string) {
 	d.mu.Lock()

@@ -266,6 +266,37 @@ func TestASingleUpdateSwitchesNoResourceOn(t *testing.T) {
 	assert.Equal(t, true, row["active"])
 }
 
+// Once a bulk has shown a server that may fill, a single update is held against it,
+// too.
+func TestASingleUpdateAfterABulkOverwritesNothing(t *testing.T) {
+	cell := eryxon.Cell{ExternalID: "C", Name: "Cutting", Color: eryxon.Some("#112233"), Sequence: eryxon.Some(1), Active: eryxon.Some(false)}
+	mill := eryxon.Resource{ExternalID: "R", Name: "Mill", Type: eryxon.ResourceEquipment, Status: eryxon.Some(eryxon.ResourceInUse)}
+	for _, release := range []eryxontest.Release{eryxontest.Documented, eryxontest.V01, eryxontest.V08, eryxontest.V011} { // all that store both
+		t.Run(string(release), func(t *testing.T) {
+			srv, client := releaseClient(t, release)
+			ctx := t.Context()
+			_, err := client.Cells.BulkSync(ctx, []eryxon.Cell{cell})
+			require.NoError(t, err)
+			_, err = client.Resources.BulkSync(ctx, []eryxon.Resource{mill})
+			require.NoError(t, err)
+
+			_, errCell := client.Cells.Sync(ctx, eryxon.Cell{ExternalID: "C", Name: "Cutting", Sequence: eryxon.Some(2)})
+			_, errMill := client.Resources.Sync(ctx, eryxon.Resource{ExternalID: "R", Name: "Mill", Type: eryxon.ResourceEquipment, Location: eryxon.Some("Bay 3")})
+			row, _ := srv.Row(eryxontest.Cells, "SAP", "C")
+			assert.Equal(t, []any{"#112233", false}, []any{row["color"], row["active"]})
+			row, _ = srv.Row(eryxontest.Resources, "SAP", "R")
+			assert.Equal(t, "in_use", row["status"])
+			if release == eryxontest.V01 {
+				assert.ErrorIs(t, errCell, eryxon.ErrValidation)
+				assert.ErrorIs(t, errMill, eryxon.ErrValidation)
+			} else {
+				assert.NoError(t, errCell)
+				assert.NoError(t, errMill)
+			}
+		})
+	}
+}
+
 // What the documentation lets a record leave out it may leave out on every server:
 // those whose tables want a value get the documented server's for a new row, and
 // nothing of a row that is there.
