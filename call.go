@@ -44,6 +44,9 @@ type call struct {
 	// wire, where not nil, bounds the requests themselves in place of the
 	// call's context, which then only decides whether another one is made.
 	wire context.Context
+	// turn, where not nil, waits until an attempt may be made beside others, and
+	// returns what ends it.
+	turn func(context.Context) (end func())
 }
 
 // fate is what became of a call, as far as it can be known.
@@ -212,6 +215,9 @@ func (co *core) attempt(ctx context.Context, cfg *config, cl *call, res *result,
 	req, err := co.newRequest(actx, cfg, cl, res.requestID)
 	if err != nil {
 		return verdict{err: co.apiError(cl, res, nil, "", err.Error(), err, nil), fate: fateNotSent}
+	}
+	if cl.turn != nil {
+		defer cl.turn(actx)()
 	}
 	resp, err := co.http.Do(req)
 	if err != nil {

@@ -43,6 +43,29 @@ func (d *delivery[R, P]) deliverCounted(list []*sentRecord[R], ambiguous bool) {
 	d.deliverNested(list, d.done.outcomes[first:], ambiguous)
 }
 
+// deliverMisread delivers once more what was sent as documented, and turned out to
+// have gone to a server that counts. What that claims proves nothing, and it may not
+// even have understood the references.
+func (d *delivery[R, P]) deliverMisread(list []*sentRecord[R], out *result, answer *bulkAnswer) {
+	found := reconcile(list, answer, out.ambiguous)
+	written := false
+	open := list[:0:0]
+	for i, s := range list {
+		switch f, foreign := &found[i], foreign(P(&s.record)); {
+		case foreign, d.provenNew(s, f.message):
+		case f.status != StatusFailed:
+			written = true
+		default:
+			if e := recordError(f, false, d.e.co.redact); refusesContent(e) {
+				d.fail(s, out, f.status, e)
+				continue
+			}
+		}
+		open = append(open, s)
+	}
+	d.deliverCounted(open, written)
+}
+
 func (d *delivery[R, P]) dialect() *dialect { return &d.e.co.shared.dialect }
 
 // translateAll rewrites the records for the server. Those whose references lead
@@ -115,7 +138,7 @@ func (d *delivery[R, P]) translateAll(list []*sentRecord[R], ambiguous bool) []*
 func (d *delivery[R, P]) encode(s *sentRecord[R], translated P) ([]byte, error) {
 	b, err := translated.appendJSON(nil, d.e.cfg.source)
 	if err == nil && s.isNew {
-		b = withFields(b, required(translated, s.place))
+		b = withFields(b, d.required(s))
 	}
 	return b, err
 }
@@ -125,17 +148,24 @@ func withFields(object, fields []byte) []byte {
 	return append(append(object[:len(object)-1], fields...), '}')
 }
 
+// required are the fields that a row can't be made without and that the record, as
+// it is sent, leaves out.
+func (d *delivery[R, P]) required(s *sentRecord[R]) []byte {
+	given := s.given()
+	return required(P(&s.record), P(&given), s.place)
+}
+
 // asNew gives a record of which it is known that there is no row the fields that a
 // new one can't do without. It reports whether there were any to give.
 func (d *delivery[R, P]) asNew(s *sentRecord[R]) bool {
-	if s.isNew || !d.e.co.countsOnly() || len(required(P(&s.record), 0)) == 0 {
+	if s.isNew || !d.e.co.countsOnly() || len(d.required(s)) == 0 {
 		return false
 	}
 	s.isNew = true
 	if d.c.entity == EntityCells {
 		s.place = d.nextPlace()
 	}
-	s.own = withFields(bytes.Clone(d.c.json(s)), required(P(&s.record), s.place))
+	s.own = withFields(bytes.Clone(d.c.json(s)), d.required(s))
 	return true
 }
 
@@ -143,11 +173,17 @@ func (d *delivery[R, P]) asNew(s *sentRecord[R]) bool {
 // the making of a row can be.
 func (d *delivery[R, P]) provenNew(s *sentRecord[R], refusal string) bool {
 	m := reNotNull.FindStringSubmatch(refusal)
-	if m == nil || !bytes.Contains(required(P(&s.record), 0), []byte(`"`+m[1]+`":`)) {
+	if m == nil || !bytes.Contains(d.required(s), []byte(`"`+m[1]+`":`)) {
 		return false
 	}
 	mark(d.dialect(), &d.dialect().wants, d.c.entity, true)
 	return d.asNew(s)
+}
+
+// strange settles a record that was completed as a new one and met a row that
+// somebody else has made meanwhile.
+func (d *delivery[R, P]) strange(s *sentRecord[R], out *result, id string) {
+	d.unknown(s, out, id, &RecordError{Message: "another sync made its row at the same time, and what the record leaves out may have been overwritten with defaults", kind: ErrConflict})
 }
 
 // nextPlace is the place on the board after those of all cells.
@@ -227,9 +263,9 @@ func (d *delivery[R, P]) fail(s *sentRecord[R], out *result, status Status, e *R
 }
 
 // forgetDeleted drops the id of a row that the server has deleted: nothing is
-// to be linked to it.
+// to be linked to it. A deleted row may also be what keeps a number taken.
 func (d *delivery[R, P]) forgetDeleted(s *sentRecord[R], err error) {
-	if errors.Is(err, ErrDeletedOnServer) {
+	if errors.Is(err, ErrDeletedOnServer) || errors.Is(err, ErrNaturalKeyTaken) {
 		d.forget(entityKey{d.c.entity, s.key})
 	}
 }
@@ -307,6 +343,10 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 	d.count(out, len(body))
 	if cause == nil {
 		mark(d.dialect(), &d.dialect().proven, d.c.entity, true)
+		if s.isNew && status == StatusUpdated {
+			d.strange(s, out, id)
+			return
+		}
 		if o, ok := any(P(&s.record)).(*Operation); ok {
 			if o.Status.IsSet() {
 				mark(d.dialect(), &d.dialect().statuses, o.Status, true)

@@ -115,10 +115,8 @@ func (d *delivery[R, P]) deliverOne(list []*sentRecord[R], ambiguous bool) {
 	out, answer := d.send(list, ambiguous)
 	switch {
 	case out.fate == fateAnswered && answer.counted() && !d.e.cfg.noChecks:
-		// What it claims proves nothing, and it may not even have understood
-		// the references.
 		if !d.newCells(list, out, answer) {
-			d.deliverCounted(list, true)
+			d.deliverMisread(list, out, answer)
 		}
 	case out.fate == fateAnswered:
 		d.settleAnswered(list, out, answer, true)
@@ -187,7 +185,7 @@ func (d *delivery[R, P]) asked(out *result) {
 // send makes one bulk request.
 func (d *delivery[R, P]) send(list []*sentRecord[R], ambiguous bool) (*result, *bulkAnswer) {
 	var answer *bulkAnswer
-	out := d.post(d.e.at.bulkPath, d.c.request(list), list, ambiguous, func(body []byte) (*envelope, error) {
+	out := d.post(d.e.at.bulkPath, d.c.request(list), list, ambiguous, nil, func(body []byte) (*envelope, error) {
 		var err error
 		answer, err = readBulk(body)
 		answer.strike(d.e.co.redact)
@@ -311,16 +309,13 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 	found := reconcile(list, answer, out.ambiguous)
 	var again, restored, statusOpen []*sentRecord[R]
 	var ids map[Key]string
-	passedOver := d.passesOverStatus(list, found)
+	passedOver, untold := d.passesOverStatus(list, found)
 	for i, s := range list {
 		f := &found[i]
 		if s.vetted && first && f.wasThere() {
 			copied := s.record
-			if d.madeWithParent(s) && !out.ambiguous { // it was of another
-				o := d.outcome(s, out, StatusUnknown)
-				o.Record, o.ID = s.record, f.id
-				o.fail(&RecordError{Message: "it was there, of another part, and the server has overwritten with defaults what the record leaves out", kind: ErrConflict})
-				d.done.outcomes = append(d.done.outcomes, o)
+			if d.madeWithParent(s) { // it was of another, unless an answer was lost
+				d.unknown(s, out, f.id, &RecordError{Message: "it was there, of another part, and the server has overwritten with defaults what the record leaves out", kind: ErrConflict})
 				continue
 			}
 			if d.cells.restore(any(P(&copied)), f.id) { // it was there under another name
@@ -331,6 +326,10 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 				}
 			}
 		}
+		if untold != nil && statusSet(P(&s.record)) && f.wasThere() {
+			d.unknown(s, out, f.id, &RecordError{Message: "it was there, and whether its status was written the server could not be asked: " + untold.Error(), kind: ErrBadAnswer})
+			continue
+		}
 		if passedOver && statusSet(P(&s.record)) && f.wasThere() {
 			if ids == nil {
 				ids = make(map[Key]string)
@@ -340,7 +339,7 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 			continue
 		}
 		deleted := f.status == StatusFailed && isDuplicateExternalKey(f.message)
-		if deleted && first {
+		if deleted && first && !s.vetted { // of which it was seen already that there is no row
 			again = append(again, s)
 			continue
 		}
@@ -384,6 +383,14 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 		return
 	}
 	d.settleFailed(again, out2)
+}
+
+// unknown settles a record of which the answer tells too little.
+func (d *delivery[R, P]) unknown(s *sentRecord[R], out *result, id string, e *RecordError) {
+	o := d.outcome(s, out, StatusUnknown)
+	o.Record, o.ID = s.record, id
+	o.fail(e)
+	d.done.outcomes = append(d.done.outcomes, o)
 }
 
 // synced says which success it was of those that a second request has made sure

@@ -8,7 +8,6 @@ import (
 	"math"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -270,30 +269,47 @@ func provable(r any) bool {
 	return false
 }
 
+// foreign reports a record that, as documented, has fields for which servers that
+// count have no column: none stores it so.
+func foreign(r any) bool {
+	switch r := r.(type) {
+	case *Job:
+		return len(r.Parts) > 0
+	case *Part:
+		return r.JobID == "" || len(r.Operations) > 0
+	case *Operation:
+		return r.PartID == "" || r.CellID == "" || r.EstimatedTimeMinutes.IsSet()
+	}
+	return false
+}
+
 // required are the fields of a record that servers which count store no row without,
-// and that it leaves out: with what the documented server gives a new row, as they go
-// on the wire. The place is a cell's on the board.
-func required(r any, place int) (fields []byte) {
-	add := func(extra map[string]any, name, value string) {
-		if _, given := extra[name]; !given {
-			fields = append(append(fields, `,"`+name+`":`...), value...)
+// and that it leaves out, as they go on the wire: with what the caller gave, who may
+// have given more than is sent, or with what the documented server gives a new row.
+// The place is a cell's on the board.
+func required(r, given any, place int) (fields []byte) {
+	add := func(extra map[string]any, name string, value any) {
+		if _, known := extra[name]; !known {
+			b, _ := json.Marshal(value) // a number or a text
+			fields = append(append(fields, `,"`+name+`":`...), b...)
 		}
 	}
 	switch r := r.(type) {
 	case *Part:
-		if !r.Material.IsSet() {
-			add(r.Extra, "material", `"Unknown"`)
+		if g, ok := given.(*Part); ok && !r.Material.IsSet() {
+			add(r.Extra, "material", g.Material.Or("Unknown"))
 		}
 	case *Operation:
-		if !r.Sequence.IsSet() {
-			add(r.Extra, "sequence", "1")
+		g, ok := given.(*Operation)
+		if ok && !r.Sequence.IsSet() {
+			add(r.Extra, "sequence", g.Sequence.Or(1))
 		}
-		if !r.EstimatedTimeMinutes.IsSet() {
-			add(r.Extra, "estimated_time", "0")
+		if ok && !r.EstimatedTimeMinutes.IsSet() {
+			add(r.Extra, "estimated_time", g.EstimatedTimeMinutes.Or(0))
 		}
 	case *Cell:
-		if !r.Sequence.IsSet() {
-			add(r.Extra, "sequence", strconv.Itoa(place))
+		if g, ok := given.(*Cell); ok && !r.Sequence.IsSet() {
+			add(r.Extra, "sequence", g.Sequence.Or(place))
 		}
 	}
 	return fields
@@ -324,8 +340,7 @@ const (
 // paging. Their names are noted.
 //
 // The result is that of the read, nil where none was made, and the rows are all
-// cells that it has shown; the error says why it can't be told now, where the server
-// is there and gives no usable answer.
+// cells that it has shown; the error says why it can't be told now.
 func (co *core) fills(ctx context.Context, cfg *config, cells *cellList) (fills bool, rows cellRows, asked *result, err error) {
 	switch {
 	case co.cfg.release == ReleaseV01:
@@ -338,7 +353,7 @@ func (co *core) fills(ctx context.Context, cfg *config, cells *cellList) (fills 
 	case d.asking <- struct{}{}:
 		defer func() { <-d.asking }()
 	case <-ctx.Done():
-		return false, nil, nil, nil // what follows is not sent either
+		return false, nil, &result{fate: fateNotSent, err: ctx.Err()}, ctx.Err()
 	}
 	if known := d.known(); known != fillingUnknown {
 		return known == fillingYes, nil, nil, nil
@@ -350,7 +365,7 @@ func (co *core) fills(ctx context.Context, cfg *config, cells *cellList) (fills 
 	cl := call{method: http.MethodGet, path: "/api-cells?limit=1", repeatable: true, decode: func(body []byte) (*envelope, error) {
 		env, err := readEnvelope(body)
 		if err == nil && env.succeeded() {
-			err = env.decodeData(&page)
+			_ = env.decodeData(&page) // another shape is another server's
 		}
 		return &env, err
 	}}
@@ -364,14 +379,22 @@ func (co *core) fills(ctx context.Context, cfg *config, cells *cellList) (fills 
 		if rows = cells.sawList(page.Cells); len(rows) == 1 {
 			rows = nil // it may be one of many, as was asked for
 		}
-	case out.fate == fateAnswered, out.kind == ErrNotFound:
+	case out.fate == fateAnswered, readless(out.status):
 		d.learn(fillingNo)
-	case out.kind == ErrConnection:
-		// Where nothing answers nothing is overwritten.
 	default:
 		return false, nil, out, out.err
 	}
 	return d.known() == fillingYes, rows, out, nil
+}
+
+// readless reports a status of a server that has no such read: it is none of those
+// that fill.
+func readless(status int) bool {
+	switch status {
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone, http.StatusUnprocessableEntity, http.StatusNotImplemented:
+		return true
+	}
+	return false
 }
 
 func (d *dialect) known() filling {

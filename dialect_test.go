@@ -27,10 +27,16 @@ func releaseClient(t *testing.T, release eryxontest.Release, opts ...eryxon.Opti
 	t.Helper()
 	srv := eryxontest.New(eryxontest.WithRelease(release))
 	t.Cleanup(srv.Close)
+	return srv, another(t, srv, opts...)
+}
+
+// another is one more client of a server.
+func another(t *testing.T, srv *eryxontest.Server, opts ...eryxon.Option) *eryxon.Client {
+	t.Helper()
 	client, err := eryxon.New(srv.URL, srv.Key, append([]eryxon.Option{eryxon.WithHTTPClient(srv.Client()), eryxon.WithSource("SAP"),
 		eryxon.WithRetryPolicy(eryxon.RetryPolicy{MaxAttempts: 2, BaseDelay: time.Millisecond, MaxDelay: time.Second})}, opts...)...)
 	require.NoError(t, err)
-	return srv, client
+	return client
 }
 
 // TestOutcomesAreTrueOnEveryRelease syncs random datasets, updates of part of
@@ -766,6 +772,20 @@ func TestNothingIsLinkedToADeletedRow(t *testing.T) {
 	res, err := client.Operations.BulkSync(t.Context(), []eryxon.Operation{op})
 	require.ErrorIs(t, err, eryxon.ErrParentNotFound)
 	assert.Equal(t, 1, res.Counts.Failed)
+}
+
+// A number that is taken may be the deleted row's own.
+func TestNothingIsLinkedToARowWhoseNumberIsTaken(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV08))
+	job := eryxon.Job{ExternalID: "SO-1", JobNumber: "J-1"}
+	_, err := client.Jobs.Sync(t.Context(), job)
+	require.NoError(t, err)
+	require.True(t, srv.Delete(eryxontest.Jobs, "SAP", "SO-1"))
+	srv.FailRecord(eryxontest.Jobs, "SO-1", `duplicate key value violates unique constraint "jobs_tenant_id_job_number_key"`)
+	_, err = client.Jobs.Sync(t.Context(), job)
+	require.ErrorIs(t, err, eryxon.ErrNaturalKeyTaken)
+	_, err = client.Parts.Sync(t.Context(), eryxon.Part{ExternalID: "P-1", PartNumber: "P-1", JobExternalID: "SO-1", Material: eryxon.Some("Steel")})
+	require.ErrorIs(t, err, eryxon.ErrParentNotFound)
 }
 
 func TestAnOperationsStatusIsShownToBeTakenByOneSync(t *testing.T) {

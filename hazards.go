@@ -35,7 +35,7 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 		switch {
 		case err != nil && (risky(s) || d.hazards(s) != nil):
 			d.settleUndelivered(s, err, ambiguous)
-		case onlyOnUpdate(d.hazards(s)) && d.madeWithParent(s):
+		case onlyOnUpdate(d.hazards(s)) && d.madeWithParent(s) && parentLookable(P(&s.record)): // others go one by one
 			s.vetted = true
 			safe = append(safe, s)
 		case onlyOnUpdate(d.hazards(s)) && (diffable(d.c.entity) || d.c.entity == EntityCells):
@@ -68,11 +68,14 @@ func (d *delivery[R, P]) madeWithParent(s *sentRecord[R]) bool {
 // hazards is what the server would do to the record if it exists; nil if
 // nothing.
 func (d *delivery[R, P]) hazards(s *sentRecord[R]) []FieldError {
-	if s.vetted || d.e.cfg.overwrite {
+	if d.e.cfg.overwrite {
 		return nil
 	}
 	d.scratch = checker{}
 	hazards(&d.scratch, P(&s.record))
+	if s.vetted {
+		d.scratch.details = slices.DeleteFunc(d.scratch.details, overUpdates)
+	}
 	return d.scratch.details
 }
 
@@ -149,6 +152,7 @@ func hazards(c *checker, r any) {
 		if r.Active.state != optValue {
 			fills(c, "active", r.Active)
 		}
+		keeps("sequence", r.Sequence.IsNull())
 		drops(r.Extra, "")
 	case *Resource:
 		fills(c, "status", r.Status)
@@ -183,12 +187,12 @@ func fills[T comparable](c *checker, name string, o Opt[T]) {
 // onlyOnUpdate reports hazards, at least one, to rows that exist: a new row has
 // nothing to overwrite or to clear.
 func onlyOnUpdate(details []FieldError) bool {
-	for _, d := range details {
-		if d.Constraint != "OVERWRITTEN" && d.Constraint != "NOT_CLEARED" {
-			return false
-		}
-	}
-	return len(details) > 0
+	return len(details) > 0 && !slices.ContainsFunc(details, func(e FieldError) bool { return !overUpdates(e) })
+}
+
+// overUpdates reports what a server does to a row that exists alone.
+func overUpdates(e FieldError) bool {
+	return e.Constraint == "OVERWRITTEN" || e.Constraint == "NOT_CLEARED"
 }
 
 // overwritesNested reports a hazard of nested records.
@@ -206,16 +210,16 @@ func worthAsking(details []FieldError) bool {
 }
 
 // passesOverStatus reports whether the server's bulk has not written the work
-// statuses of records that it updated. Only where there are any is it asked.
-func (d *delivery[R, P]) passesOverStatus(list []*sentRecord[R], found []finding) bool {
+// statuses of records that it updated; the error says why that can't be told now.
+// Only where there are any is it asked.
+func (d *delivery[R, P]) passesOverStatus(list []*sentRecord[R], found []finding) (bool, error) {
 	for i, s := range list {
 		if statusSet(P(&s.record)) && found[i].wasThere() {
-			// Where it can't be asked now the rows are looked at.
 			fills, _, _, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells)
-			return fills || err != nil
+			return fills, err
 		}
 	}
-	return false
+	return false, nil
 }
 
 // settleStatus settles records that a filling server's bulk updated but for

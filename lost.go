@@ -9,8 +9,8 @@ import (
 // maxSingleCells is up to how many updates of cells in a chunk are synced one by
 // one: only a row shows that its cell was deleted under an older release. Such a
 // cell is alive to servers that count, their lists and their screens show it: of
-// many cells it is not looked for. Where new ones are among them that is cheaper
-// than a search for what was lost, up to maxMixedCells.
+// many cells it is not looked for. Up to maxMixedCells go one by one where a search
+// for those that were lost would find not all.
 const (
 	maxSingleCells = 20
 	maxMixedCells  = 100
@@ -82,10 +82,7 @@ func (d *delivery[R, P]) doubt(list []*sentRecord[R], out *result, cause error) 
 		text += ": " + cause.Error()
 	}
 	for _, s := range list {
-		o := d.outcome(s, out, StatusUnknown)
-		o.Record = s.record
-		o.fail(&RecordError{Message: text, kind: ErrBadAnswer})
-		d.done.outcomes = append(d.done.outcomes, o)
+		d.unknown(s, out, "", &RecordError{Message: text, kind: ErrBadAnswer})
 	}
 }
 
@@ -130,6 +127,9 @@ func (d *delivery[R, P]) findLost(list []*sentRecord[R], out *result, lost int, 
 			d.doubt(g.list, g.out, errTooManyLost)
 		default:
 			some, others := d.divide(g.list)
+			if g.lost > len(g.list) { // it has stored meanwhile what it lost before
+				some, others = g.list, nil
+			}
 			again, answer := d.send(some, false)
 			if again.fate != fateAnswered || !answer.counted() || answer.created > min(len(some), g.lost) || answer.created+answer.updated != len(some) {
 				d.doubt(g.list, g.out, again.err)
@@ -149,7 +149,7 @@ const lastDoubts = 6
 // that stand together.
 func (d *delivery[R, P]) divide(list []*sentRecord[R]) (some, others []*sentRecord[R]) {
 	for _, likely := range []func(*sentRecord[R]) bool{
-		func(s *sentRecord[R]) bool { return !s.isNew && len(required(P(&s.record), 0)) > 0 },
+		func(s *sentRecord[R]) bool { return !s.isNew && len(d.required(s)) > 0 },
 		d.madeWithParent,
 	} {
 		if some, others = partition(list, likely); len(some) > 0 && len(others) > 0 {

@@ -128,6 +128,8 @@ func (d *delivery[R, P]) prove(list []*sentRecord[R], ambiguous bool) {
 		d.settleFailed(list, out)
 		return
 	}
+	fresh, _ := partition(list, func(s *sentRecord[R]) bool { return s.before.status == DiffCreate })
+	raced := !ambiguous && !out.ambiguous && answer.counted() && answer.created < len(fresh)-answer.failed
 	list = d.settleListed(list, out, answer)
 	_, err := d.ask(list, true)
 	made, _ := partition(list, func(s *sentRecord[R]) bool { return before[s.key].status == DiffCreate && s.before.blind })
@@ -143,6 +145,8 @@ func (d *delivery[R, P]) prove(list []*sentRecord[R], ambiguous bool) {
 			status = StatusCreated
 		}
 		switch {
+		case s.isNew && raced: // which of them it were is not told
+			d.strange(s, out, is.id)
 		case was.exists() && is.exists() && was.id != is.id:
 			unproven = append(unproven, s)
 		case was.status == DiffCreate && is.blind:
@@ -265,9 +269,8 @@ func (d *delivery[R, P]) withoutAbsent(list []*sentRecord[R], ambiguous bool) []
 	if d.e.cfg.omitMissing {
 		return append(without, d.translateAll(with, ambiguous)...)
 	}
-	for _, s := range with {
-		d.untranslatable(s, &errReference{ErrMissingColumn,
-			"priority: the server's table jobs lacks the column priority: leave it out, say WithMissingColumnsOmitted, or have the server's owner add it"}, ambiguous)
-	}
+	// They never went without it, so that none was written.
+	d.refuse(with, &errReference{ErrMissingColumn,
+		"priority: the server's table jobs lacks the column priority: leave it out, say WithMissingColumnsOmitted, or have the server's owner add it"})
 	return without
 }

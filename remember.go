@@ -63,7 +63,7 @@ func (d *delivery[R, P]) deliverRemembered(list []*sentRecord[R]) {
 		})
 		suspect, others := partition(others, func(s *sentRecord[R]) bool { return s.memory.entry.flags()&flagSuspect != 0 })
 		bare, others := partition(others, func(s *sentRecord[R]) bool {
-			lacking := d.e.co.countsOnly() && s.memory.entry.flags()&flagExists == 0 && len(required(P(&s.record), 0)) > 0
+			lacking := d.e.co.countsOnly() && s.memory.entry.flags()&flagExists == 0 && len(d.required(s)) > 0
 			return lacking || s.isBare()
 		})
 		d.deliver(others, false)

@@ -26,10 +26,10 @@ func (d *delivery[R, P]) count(out *result, size int) {
 }
 
 // post makes a bulk call with its own body.
-func (d *delivery[R, P]) post(path string, body []byte, list []*sentRecord[R], ambiguous bool, decode func([]byte) (*envelope, error)) *result {
+func (d *delivery[R, P]) post(path string, body []byte, list []*sentRecord[R], ambiguous bool, turn func(context.Context) (end func()), decode func([]byte) (*envelope, error)) *result {
 	cl := call{
 		method: http.MethodPost, path: path, body: body, records: len(list),
-		bulk: true, repeatable: true, split: len(list) > 1, wire: d.e.flight.wire, decode: decode,
+		bulk: true, repeatable: true, split: len(list) > 1, wire: d.e.flight.wire, turn: turn, decode: decode,
 	}
 	out := d.e.co.do(d.e.flight.goOn, d.e.cfg, &cl)
 	if ambiguous {
@@ -117,6 +117,11 @@ func (s *syncer[R, P, Row]) syncCounted(ctx context.Context, cfg *config, r P, r
 		list = d.translateParts(list, false)
 	} else {
 		list = d.translateAll(list, false)
+	}
+	if len(list) == 0 && errors.Is(d.done.outcomes[0].Err, ErrUnsupported) && s.co.unifiedEntity(s.at.entity) {
+		// The unified endpoint finds a job that it does not name.
+		d.done.outcomes = nil
+		d.deliverCounted(d.c.live(), false)
 	}
 	if len(list) == 0 {
 		res.Outcome = d.done.outcomes[0]

@@ -173,9 +173,9 @@ func (s *syncer[R, P, Row]) syncRemembered(ctx context.Context, cfg *config, r P
 }
 
 // vet refuses a record that the server would not store as it is, or that would
-// overwrite what it leaves out. Of a cell that seems to be new it returns the
-// cells there are.
-func (s *syncer[R, P, Row]) vet(ctx context.Context, cfg *config, r P, key Key) (cellRows, error) {
+// overwrite what it leaves out; the error is the server's, which could not be asked.
+// Of a cell that seems to be new it returns the cells there are.
+func (s *syncer[R, P, Row]) vet(ctx context.Context, cfg *config, r P, key Key) (cells cellRows, refused, err error) {
 	var rules checker
 	if !cfg.overwrite {
 		hazards(&rules, r)
@@ -184,32 +184,31 @@ func (s *syncer[R, P, Row]) vet(ctx context.Context, cfg *config, r P, key Key) 
 	// request more.
 	worth := worthAsking(rules.details) && (s.co.lists() || s.at.entity == EntityParts || s.at.entity == EntityOperations) || overwritesNested(rules.details)
 	if len(rules.details) == 0 || !worth && !s.co.knownToFill() {
-		return nil, nil
+		return nil, nil, nil
 	}
-	// Where it can't be asked now the sync itself says so.
 	fills, cells, _, err := s.co.fills(ctx, cfg, new(cellList))
 	if !fills || err != nil {
-		return nil, nil //nolint:nilerr // see above
+		return nil, nil, err
 	}
 	switch refused := rules.err(0, key); {
 	case !onlyOnUpdate(rules.details):
-		return nil, refused
+		return nil, refused, nil
 	case s.at.entity == EntityCells:
 		if cells == nil {
 			cells, err = s.co.allCells(ctx, cfg)
 		}
 		if err != nil || cells.named(naturalName(r)) {
-			return nil, refused
+			return nil, refused, err
 		}
-		return cells, nil
+		return cells, nil, nil
 	case diffable(s.at.entity):
 		found, _, err := s.co.diffKeys(ctx, cfg, s.at.entity, []Key{key}, false)
 		if err == nil && found[key].status == DiffCreate {
-			return nil, nil
+			return nil, nil, nil
 		}
-		return nil, refused
+		return nil, refused, nil
 	default:
-		return nil, refused
+		return nil, refused, nil
 	}
 }
 
@@ -241,10 +240,13 @@ func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *Syn
 	if s.co.countsOnly() {
 		return res, s.syncCounted(ctx, cfg, r, res)
 	}
-	cells, err := s.vet(ctx, cfg, r, res.Key)
-	if err != nil {
-		res.Status = StatusFailed
+	cells, refused, err := s.vet(ctx, cfg, r, res.Key)
+	switch {
+	case err != nil:
 		return res, res.close(err)
+	case refused != nil:
+		res.Status = StatusFailed
+		return res, res.close(refused)
 	}
 	kept, err := s.keepActive(ctx, cfg, r, res.Key)
 	if err == nil && kept {

@@ -16,21 +16,22 @@ const (
 	makesNone
 )
 
-// alone waits until no other sync of the client makes rows through the unified
-// endpoint, and returns what ends its own turn. All new rows of a request
-// are one transaction there, which counts them in a row of the tenant's: two at
-// once wait for that row, and take longer than one after the other. Updates are
-// not counted, and wait for nobody.
-func (co *core) alone(ctx context.Context, e Entity) (end func()) {
+// alone makes an attempt wait until no other of the client's makes rows through the
+// unified endpoint. All new rows of a request are one transaction there, which
+// counts them in a row of the tenant's: two at once wait for that row, and take
+// longer than one after the other. Updates are not counted, and wait for nobody.
+func (co *core) alone(e Entity) func(context.Context) (end func()) {
 	d := &co.shared.dialect
-	if marked(d, &d.makes, e) == makesNone {
-		return func() {}
-	}
-	select {
-	case d.making <- struct{}{}:
-		return func() { <-d.making }
-	case <-ctx.Done():
-		return func() {} // the request fails for it, too
+	return func(ctx context.Context) func() {
+		if marked(d, &d.makes, e) == makesNone {
+			return func() {}
+		}
+		select {
+		case d.making <- struct{}{}:
+			return func() { <-d.making }
+		case <-ctx.Done():
+			return func() {} // the request fails for it, too
+		}
 	}
 }
 
@@ -192,13 +193,11 @@ func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) 
 	// Its own hash does not follow changes made inside the MES.
 	body = append(body, `,"options":{"skip_unchanged":false}}`...)
 	var answer *erpAnswer
-	end := d.e.co.alone(d.e.flight.goOn, d.c.entity)
-	out := d.post(erpSyncPath, body, list, ambiguous, func(b []byte) (*envelope, error) {
+	out := d.post(erpSyncPath, body, list, ambiguous, d.e.co.alone(d.c.entity), func(b []byte) (*envelope, error) {
 		var err error
 		answer, err = readERP(b, d.e.co.redact)
 		return &answer.envelope, err
 	})
-	end()
 	switch {
 	case out.fate != fateAnswered && unsupportedUnified(out):
 		mark(d.dialect(), &d.dialect().noUnified, d.c.entity, true)
@@ -260,7 +259,7 @@ func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) 
 	switch {
 	case made:
 		mark(d.dialect(), &d.dialect().makes, d.c.entity, makesRows)
-	case stored && !ambiguous: // what was sent before may have made the rows
+	case stored && !out.ambiguous: // what was sent before may have made the rows
 		mark(d.dialect(), &d.dialect().makes, d.c.entity, makesNone)
 	}
 	if stored { // with all columns that the other routes write

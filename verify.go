@@ -263,20 +263,43 @@ func (d *delivery[R, P]) newCells(list []*sentRecord[R], out *result, answer *bu
 // recount sends a bulk once more, of which the counts of the first time are
 // given.
 func (d *delivery[R, P]) recount(list []*sentRecord[R], out *result, created, updated int, ambiguous bool) {
-	switch {
-	case len(list) == 0:
-		return
-	case d.done.end != nil:
+	if d.done.end != nil {
 		d.doubt(list, out, d.done.end)
 		return
 	}
+	if updated > 0 && !ambiguous && !out.ambiguous {
+		var fresh []*sentRecord[R]
+		fresh, list = partition(list, func(s *sentRecord[R]) bool { return s.isNew })
+		for _, s := range fresh { // which of them it were is not told
+			d.strange(s, out, "")
+		}
+	}
 	switch {
+	case len(list) == 0:
+		return
 	case updated > 0 && diffable(d.c.entity):
 		d.giveReason(list, out, errUpdateUntold)
 		return
-	case updated > 0 && (d.c.entity == EntityCells && (len(list) <= maxSingleCells || created > 0 && len(list) <= maxMixedCells) ||
-		slices.ContainsFunc(list, unprovable[R, P])):
+	case updated > 0 && (d.c.entity == EntityCells && len(list) <= maxSingleCells || slices.ContainsFunc(list, unprovable[R, P])):
 		d.deliverSingly(list, true)
+		return
+	}
+	if updated > 0 && !marked(d.dialect(), &d.dialect().proven, d.c.entity) {
+		// What like tables have shown says nothing of one that was not written yet.
+		if d.take(1) == 0 {
+			d.doubt(list, out, errUpdateUntold)
+			return
+		}
+		d.deliverSingly(list[:1], true)
+		list = list[1:]
+		switch lack := marked(d.dialect(), &d.dialect().lacking, d.c.entity); {
+		case lack != nil:
+			d.refuse(list, lack)
+		case updated > len(list): // all of them
+			d.recount(list, out, 0, len(list), ambiguous)
+		default: // which of the two the first was is not known
+			d.recount(list, out, 0, 1, true)
+		}
 		return
 	}
 	if created == len(list) && marked(d.dialect(), &d.dialect().wants, d.c.entity) {
@@ -291,6 +314,13 @@ func (d *delivery[R, P]) recount(list []*sentRecord[R], out *result, created, up
 	again, second := d.send(list, false)
 	if again.fate != fateAnswered || !second.counted() || second.failed > 0 || second.created+second.updated != len(list) {
 		d.doubt(list, out, again.err)
+		return
+	}
+	if second.created < created { // it has made rows
+		mark(d.dialect(), &d.dialect().proven, d.c.entity, true)
+	}
+	if few := min(second.created, second.updated); d.c.entity == EntityCells && len(list) <= maxMixedCells && few > singleRecords {
+		d.deliverSingly(list, true)
 		return
 	}
 	status := StatusSynced

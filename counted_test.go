@@ -1,0 +1,114 @@
+package eryxon
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/jarcoal/httpmock"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eryxon/eryxon-go/eryxontest"
+)
+
+// onReleaseV08 is a server that counts, with a job, a part and a cell.
+func onReleaseV08() *eryxontest.Server {
+	srv := eryxontest.New(eryxontest.WithRelease(eryxontest.V08))
+	j := srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "J", "external_id": "J", "external_source": "SAP"})
+	srv.Seed(eryxontest.Parts, eryxontest.Row{"part_number": "P", "job_id": j, "material": "S", "external_id": "P", "external_source": "SAP"})
+	srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "Cut", "sequence": 1})
+	return srv
+}
+
+func recordErr(t *testing.T, err error) *RecordError {
+	t.Helper()
+	var e *RecordError
+	require.ErrorAs(t, err, &e)
+	return e
+}
+
+// A server that counts has stored nothing that went to it as documented: what is wrong
+// with it is no doubt.
+func TestWhatTheFirstBulkCanNotHaveWrittenIsFailed(t *testing.T) {
+	c := onServer(t, onReleaseV08())
+	res, err := c.Operations.BulkSync(t.Context(), []Operation{
+		{ExternalID: "O1", OperationName: "x", PartExternalID: "P", CellName: "Cut", Sequence: Some(1), EstimatedTimeMinutes: Some(5.0)},
+		{ExternalID: "O2", OperationName: "x", PartExternalID: "NOPE", CellName: "Cut", Sequence: Some(1), EstimatedTimeMinutes: Some(5.0)},
+		{ExternalID: "O3", OperationName: "x", PartExternalID: "P", CellName: "NOPE", Sequence: Some(1), EstimatedTimeMinutes: Some(5.0)},
+		{ExternalID: "O4", OperationName: "x", PartExternalID: "P", CellName: "Cut", Sequence: Some(1), EstimatedTimeMinutes: Some(12.5)},
+	})
+	require.ErrorIs(t, err, ErrParentNotFound)
+	assert.Equal(t, Counts{Created: 1, Failed: 3}, res.Counts)
+	assert.NotErrorIs(t, err, ErrUnknownOutcome)
+}
+
+// The first bulk shows it as well as later ones.
+func TestAPriorityWithoutAColumnIsFailedAtOnce(t *testing.T) {
+	c := onServer(t, eryxontest.New(eryxontest.WithRelease(eryxontest.V08AsMigrated)))
+	res, err := c.Jobs.BulkSync(t.Context(), []Job{{ExternalID: "A", JobNumber: "A", Priority: Some(5)}, {ExternalID: "B", JobNumber: "B"}})
+	require.ErrorIs(t, err, ErrMissingColumn)
+	assert.Equal(t, StatusFailed, res.Outcomes[0].Status)
+	assert.Equal(t, StatusSynced, res.Outcomes[1].Status)
+}
+
+func TestANestedOperationOfAnUnknownCellIsFailed(t *testing.T) {
+	c := onServer(t, onReleaseV08())
+	res, _ := c.Jobs.BulkSync(t.Context(), []Job{{ExternalID: "N", JobNumber: "N", Parts: []Part{{ExternalID: "NP", PartNumber: "NP", Material: Some("S"), Quantity: Some(1),
+		Operations: []Operation{{ExternalID: "NO", OperationName: "x", CellName: "Nope"}}}}}})
+	assert.Equal(t, StatusFailed, res.Outcomes[0].Nested[1].Status)
+}
+
+// What an answer refuses in so many words is refused, whatever becomes of the others.
+func TestACountingAnswerNamesItsFailures(t *testing.T) {
+	body := `{"success":true,"data":{"results":{"created":1,"updated":0,"failed":1,"errors":[{"item":{"external_id":"B","external_source":"SAP","job_number":"B","status":"nope"},"error":[{"field":"status","message":"Invalid value for status","value":"nope","constraint":"ENUM","entityType":"job","entityIndex":0}]}]},"total":2}}`
+	for _, other := range []httpmock.Responder{answer(404, `nope`), answer(502, `<html>`)} {
+		c, wire := onWire(t, once())
+		wire.RegisterNoResponder(other)
+		wire.RegisterResponder("POST", testURL+"/api-jobs/bulk-sync", answer(200, body))
+		res, err := c.Jobs.BulkSync(t.Context(), []Job{{ExternalID: "A", JobNumber: "A"}, {ExternalID: "B", JobNumber: "B", Status: Some(WorkStatus("nope"))}})
+		assert.Equal(t, StatusUnknown, res.Outcomes[0].Status)
+		assert.Equal(t, StatusFailed, res.Outcomes[1].Status)
+		require.ErrorIs(t, err, ErrValidation)
+		assert.Equal(t, "status", recordErr(t, res.Outcomes[1].Err).Field)
+	}
+}
+
+func TestANewResourceLosesNoColumnWithoutAWord(t *testing.T) {
+	srv := eryxontest.New(eryxontest.WithRelease(eryxontest.V01))
+	res, _ := onServer(t, srv, WithRelease(ReleaseV01)).Resources.BulkSync(t.Context(), []Resource{
+		{ExternalID: "A", Name: "A", Type: "tooling", Status: Some(ResourceAvailable), Active: Some(true), Extra: map[string]any{"zzz": 1}},
+		{ExternalID: "B", Name: "B", Type: "tooling", Status: Some(ResourceAvailable), Extra: map[string]any{"zzz": 1}},
+	})
+	assert.Equal(t, StatusFailed, res.Outcomes[0].Status)
+	assert.Equal(t, StatusFailed, res.Outcomes[1].Status, "leaving active out does not make the column arrive")
+}
+
+func TestACellsPlaceIsNotReportedAsCleared(t *testing.T) {
+	srv := eryxontest.New(eryxontest.WithRelease(eryxontest.V01))
+	srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "A", "external_id": "A", "external_source": "SAP", "sequence": 7, "color": "#111111", "active": true})
+	res, _ := onServer(t, srv, WithRelease(ReleaseV01)).Cells.BulkSync(t.Context(), []Cell{{ExternalID: "A", Name: "A", Color: Some("#222222"), Active: Some(true), Sequence: Null[int]()}})
+	assert.False(t, res.Outcomes[0].Status.Success(), "sequence is still 7; a single sync says unknown")
+}
+
+// As migrated the server does not tell a job's id, but takes parts of it.
+func TestASinglePartFindsAJobThatIsNotNamed(t *testing.T) {
+	srv := eryxontest.New(eryxontest.WithRelease(eryxontest.V08AsMigrated))
+	srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "J", "external_id": "J", "external_source": "SAP"})
+	bulk, err := onServer(t, srv).Parts.BulkSync(t.Context(), []Part{{ExternalID: "P1", PartNumber: "P1", JobExternalID: "J", Material: Some("S"), Quantity: Some(2)}})
+	require.NoError(t, err)
+	require.Equal(t, StatusCreated, bulk.Outcomes[0].Status)
+	res, err := onServer(t, srv).Parts.Sync(t.Context(), Part{ExternalID: "P2", PartNumber: "P2", JobExternalID: "J", Material: Some("S"), Quantity: Some(2)})
+	require.NoError(t, err, "the bulk of the same record arrives")
+	assert.Equal(t, StatusCreated, res.Status)
+}
+
+func TestAServerWithoutReadsIsNoneThatFills(t *testing.T) {
+	for _, read := range []httpmock.Responder{answer(501, `Not Implemented`), answer(400, `{"success":false,"error":{"code":"BAD_REQUEST","message":"unknown route"}}`), answer(200, `{"success":true,"data":[]}`)} {
+		c, wire := onWire(t, once())
+		wire.RegisterNoResponder(read)
+		wire.RegisterResponder(http.MethodPost, testURL+"/api-parts/bulk-sync", answer(200, `{"success":true,"data":{"total":1,"created":1,"updated":0,"errors":0,"results":[{"external_id":"SO-001-10","id":"u","action":"created"}]}}`))
+		// The sample of the reference: it gives no material.
+		res, _ := c.Parts.BulkSync(t.Context(), []Part{{ExternalID: "SO-001-10", JobExternalID: "SO-001", PartNumber: "PART-A", Quantity: Some(10)}})
+		assert.Equal(t, StatusCreated, res.Outcomes[0].Status)
+	}
+}

@@ -1,0 +1,192 @@
+package eryxon_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/eryxon/eryxon-go"
+	"github.com/eryxon/eryxon-go/eryxontest"
+)
+
+// afterAnswer runs f after the n-th answer of a path, before the client sees it.
+func afterAnswer(path string, n int, f func()) eryxon.Option {
+	return eryxon.WithMiddleware(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(r *http.Request) (*http.Response, error) {
+			resp, err := next.RoundTrip(r)
+			if strings.HasSuffix(r.URL.Path, path) {
+				if n--; n == 0 {
+					f()
+				}
+			}
+			return resp, err
+		})
+	})
+}
+
+func shopFloor(parts ...string) eryxon.Dataset {
+	var list []eryxon.Part
+	for _, p := range parts {
+		list = append(list, eryxon.Part{ExternalID: p, PartNumber: p, JobExternalID: "J", Material: eryxon.Some("Steel"), Quantity: eryxon.Some(2)})
+	}
+	return eryxon.Dataset{
+		Cells: eryxon.FromSlice([]eryxon.Cell{{ExternalID: "C", Name: "Cutting", Color: eryxon.Some("#111111"), Active: eryxon.Some(true), Sequence: eryxon.Some(1)}}),
+		Jobs:  eryxon.FromSlice([]eryxon.Job{{ExternalID: "J", JobNumber: "J"}}),
+		Parts: eryxon.FromSlice(list),
+	}
+}
+
+func cuts(part string, n int, vary func(*eryxon.Operation)) []eryxon.Operation {
+	ops := make([]eryxon.Operation, n)
+	for i := range ops {
+		ops[i] = eryxon.Operation{ExternalID: fmt.Sprint("O", i), OperationName: "Cut", PartExternalID: part, CellName: "Cutting"}
+		if vary != nil {
+			vary(&ops[i])
+		}
+	}
+	return ops
+}
+
+func whole(o *eryxon.Operation) {
+	o.Sequence, o.EstimatedTimeMinutes = eryxon.Some(50), eryxon.Some(30.0)
+}
+
+func heldJobs(n int, status eryxon.Opt[eryxon.WorkStatus]) []eryxon.Job {
+	jobs := make([]eryxon.Job, n)
+	for i := range jobs {
+		jobs[i] = eryxon.Job{ExternalID: fmt.Sprint("J", i), JobNumber: fmt.Sprint("J", i), Status: status}
+	}
+	return jobs
+}
+
+// A status that the bulk passed over is no success, whatever became of the question
+// whether it does.
+func TestAStatusPassedOverIsNoSuccess(t *testing.T) {
+	for _, name := range []string{"connection", "context"} {
+		t.Run(name, func(t *testing.T) {
+			for range 12 { // the select in fills is a coin toss
+				srv, setup := releaseClient(t, eryxontest.V01)
+				_, err := setup.Jobs.BulkSync(t.Context(), heldJobs(5, eryxon.Opt[eryxon.WorkStatus]{}))
+				require.NoError(t, err)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				client := another(t, srv)
+				if name == "connection" {
+					srv.Script("/api-cells", eryxontest.CloseBefore(), eryxontest.CloseBefore())
+				} else {
+					client = another(t, srv, afterAnswer("/api-jobs/bulk-sync", 1, cancel))
+				}
+				res, _ := client.Jobs.BulkSync(ctx, heldJobs(5, eryxon.Some(eryxon.WorkOnHold)))
+				for _, o := range res.Outcomes {
+					row, _ := srv.Row(eryxontest.Jobs, "SAP", o.Key.ExternalID)
+					require.False(t, o.Status.Success() && row["status"] != "on_hold", "%s is %s, its row %s", o.Key, o.Status, row["status"])
+				}
+			}
+		})
+	}
+}
+
+// Where the server can't be asked whether it overwrites, nothing is sent that it would.
+func TestAQuestionWithoutAnswerOverwritesNothing(t *testing.T) {
+	part := eryxon.Part{ExternalID: "P", PartNumber: "P", JobExternalID: "J"}
+	for name, fault := range map[string]eryxontest.Fault{"503": eryxontest.Status(503), "connection": eryxontest.CloseBefore()} {
+		for _, single := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, " single=", single), func(t *testing.T) {
+				srv, setup := releaseClient(t, eryxontest.V01)
+				_, err := setup.SyncAll(t.Context(), shopFloor("P"))
+				require.NoError(t, err)
+				client := another(t, srv)
+				srv.Script("/api-cells", fault, fault)
+				if single {
+					_, err = client.Parts.Sync(t.Context(), part)
+				} else {
+					_, err = client.Parts.BulkSync(t.Context(), []eryxon.Part{part})
+				}
+				row, _ := srv.Row(eryxontest.Parts, "SAP", "P")
+				assert.Equal(t, []any{"Steel", 2.0}, []any{row["material"], row["quantity"]}, "%v", err)
+			})
+		}
+	}
+}
+
+// Neither is an operation that moves to a new part, with a lost answer, or to one
+// whose id holds a quotation mark.
+func TestAMovedOperationIsNoSuccessWhereItWasOverwritten(t *testing.T) {
+	for part, lost := range map[string]bool{"P2": true, `P2 1/2"`: false} {
+		srv, client := releaseClient(t, eryxontest.V01, eryxon.WithRelease(eryxon.ReleaseV01))
+		d := shopFloor("P1")
+		d.Operations = eryxon.FromSlice(cuts("P1", 1, whole))
+		_, err := client.SyncAll(t.Context(), d)
+		require.NoError(t, err)
+		if lost {
+			srv.Script("/api-operations/bulk-sync", eryxontest.LoseAnswer())
+		}
+		d = shopFloor(part)
+		d.Operations = eryxon.FromSlice(cuts(part, 1, nil))
+		report, err := client.SyncAll(t.Context(), d)
+		row, _ := srv.Row(eryxontest.Operations, "SAP", "O0")
+		assert.False(t, report.Operations.Counts.Succeeded() == 1 && row["sequence"] != 50.0, "%s: %v %v, sequence %v", part, report.Operations.Counts, err, row["sequence"])
+	}
+}
+
+// Another process makes the rows once they were found to be new.
+func TestNewOnesThatAreThereAfterAllAreNoSuccess(t *testing.T) {
+	for _, path := range []string{"/api-operations/sync", "/api-operations/bulk-sync"} {
+		srv, setup := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV08))
+		_, err := setup.SyncAll(t.Context(), shopFloor("P"))
+		require.NoError(t, err)
+		client := another(t, srv, eryxon.WithRelease(eryxon.ReleaseV08), afterAnswer(path, 1, func() {
+			_, err := setup.Operations.BulkSync(context.Background(), cuts("P", 5, whole))
+			require.NoError(t, err)
+		}))
+		res, _ := client.Operations.BulkSync(t.Context(), cuts("P", 5, nil))
+		for _, o := range res.Outcomes {
+			row, _ := srv.Row(eryxontest.Operations, "SAP", o.Key.ExternalID)
+			assert.False(t, o.Status.Success() && row["sequence"] != 50.0, "%s %s: %s, sequence %v", path, o.Key, o.Status, row["sequence"])
+		}
+	}
+	// The same on a server that fills, where the refusal says that the row is there.
+	srv := eryxontest.New(eryxontest.WithRelease(eryxontest.V01))
+	t.Cleanup(srv.Close)
+	srv.FailRecord(eryxontest.Parts, "P", `duplicate key value violates unique constraint "idx_parts_external_sync"`)
+	client := another(t, srv, eryxon.WithRelease(eryxon.ReleaseV01), afterAnswer("/api-parts/bulk-sync", 1, func() {
+		srv.FailRecord(eryxontest.Parts, "P", "")
+		_, err := another(t, srv, eryxon.WithRelease(eryxon.ReleaseV01)).SyncAll(context.Background(), shopFloor("P"))
+		require.NoError(t, err)
+	}))
+	_, err := client.Jobs.Sync(t.Context(), eryxon.Job{ExternalID: "J", JobNumber: "J"})
+	require.NoError(t, err)
+	res, _ := client.Parts.BulkSync(t.Context(), []eryxon.Part{{ExternalID: "P", PartNumber: "P", JobExternalID: "J"}})
+	row, _ := srv.Row(eryxontest.Parts, "SAP", "P")
+	assert.False(t, res.Outcomes[0].Status.Success() && row["material"] != "Steel", "%s, material %v", res.Outcomes[0].Status, row["material"])
+}
+
+// Behind a gateway that takes very short URLs rows look new. What is overwritten then
+// is at least not called a success.
+func TestAShortGatewayMakesNoSuccess(t *testing.T) {
+	srv, setup := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV08))
+	parts := make([]eryxon.Part, 60)
+	for i := range parts {
+		id := fmt.Sprintf("P%s%03d", strings.Repeat("x", 60), i)
+		parts[i] = eryxon.Part{ExternalID: id, PartNumber: id, JobExternalID: "J", Material: eryxon.Some("Steel"), Quantity: eryxon.Some(7)}
+	}
+	d := shopFloor()
+	d.Parts = eryxon.FromSlice(parts)
+	_, err := setup.SyncAll(t.Context(), d)
+	require.NoError(t, err)
+	srv.RefuseLongLookUps(4000)
+	for i := range parts {
+		parts[i].Material, parts[i].Quantity, parts[i].Status = eryxon.Opt[string]{}, eryxon.Opt[int]{}, eryxon.Some(eryxon.WorkCompleted)
+	}
+	res, err := another(t, srv, eryxon.WithRelease(eryxon.ReleaseV08)).Parts.BulkSync(t.Context(), parts)
+	require.Error(t, err)
+	for _, o := range res.Outcomes {
+		row, _ := srv.Row(eryxontest.Parts, "SAP", o.Key.ExternalID)
+		assert.False(t, o.Status.Success() && row["material"] != "Steel", "%s is %s", o.Key, o.Status)
+	}
+}
