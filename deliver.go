@@ -146,7 +146,7 @@ func (d *delivery[R, P]) withoutMistakes(list []*sentRecord[R], ambiguous bool) 
 	})
 	for _, s := range twins {
 		o, _ := any(P(&s.record)).(*Operation)
-		d.untranslatable(s, &errReference{ErrConflict, fmt.Sprintf("cell_name: the server has more than one cell named %q, and would pick one: give CellID, or rename all but one", o.CellName)}, ambiguous)
+		d.untranslatable(s, &errReference{ErrConflict, "cell_name", fmt.Sprintf("cell_name: the server has more than one cell named %q, and would pick one: give CellID, or rename all but one", o.CellName)}, ambiguous)
 	}
 	odd, list := partition(list, func(s *sentRecord[R]) bool { return !parentLookable(P(&s.record)) })
 	d.deliverSingly(odd, ambiguous)

@@ -358,7 +358,7 @@ func settleRowless[R any, P interface {
 			continue
 		}
 		o := Outcome{Entity: g.Entity, Index: -1, Key: g.Key, Status: StatusFailed, ID: g.ID}
-		_ = o.close(&errReference{ErrNotFound, "the server lists no row of it, so it was not deactivated; Check tells whether it is gone"}) // the outcome keeps it
+		_ = o.close(&errReference{ErrNotFound, "", "the server lists no row of it, so it was not deactivated; Check tells whether it is gone"}) // the outcome keeps it
 		r.account(&o)
 	}
 }

@@ -237,7 +237,7 @@ func (s *columnSight) finding(later bool) (f Finding, told bool) {
 		if priority != "" {
 			detail, next = detail+"; "+priority, next+"; "+addPriority
 		}
-		err := &errReference{ErrMissingColumn, detail}
+		err := &errReference{ErrMissingColumn, "", detail}
 		if !later {
 			return warning(checkColumns, detail, "where syncs of these fail, "+addHash, err), true
 		}
@@ -247,7 +247,7 @@ func (s *columnSight) finding(later bool) (f Finding, told bool) {
 	case s.outdated:
 		return warning(checkColumns, "sync_hash of resources is there by now, and this client goes on to refuse them", "make a new client, or start the program again", nil), true
 	case priority != "":
-		return warning(checkColumns, priority, addPriority, &errReference{ErrMissingColumn, priority}), true
+		return warning(checkColumns, priority, addPriority, &errReference{ErrMissingColumn, "priority", priority}), true
 	case len(there) == 0:
 		return unchecked(checkColumns, "no row and no past import tells; the first syncs will"), false
 	case len(hidden) > 0:

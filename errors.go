@@ -260,7 +260,7 @@ type RecordError struct {
 	Status    Status `json:"status"`
 	Code      string `json:"code,omitempty"`       // the server's code, where it gave one
 	Field     string `json:"field,omitempty"`      // wire name of the field at fault, where known
-	Message   string `json:"message,omitempty"`    // what the server said of this record
+	Message   string `json:"message,omitempty"`    // what the server, or the SDK, says of this record
 	RequestID string `json:"request_id,omitempty"` // of the request that carried it
 
 	kind  error

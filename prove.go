@@ -270,7 +270,7 @@ func (d *delivery[R, P]) withoutAbsent(list []*sentRecord[R], ambiguous bool) []
 		return append(without, d.translateAll(with, ambiguous)...)
 	}
 	// They never went without it, so that none was written.
-	d.refuse(with, &errReference{ErrMissingColumn,
+	d.refuse(with, &errReference{ErrMissingColumn, "priority",
 		"priority: the server's table jobs lacks the column priority: leave it out, say WithMissingColumnsOmitted, or have the server's owner add it"})
 	return without
 }

@@ -8,10 +8,12 @@ import (
 	"sync"
 )
 
-// errReference is a reference that leads nowhere, or to two places.
+// errReference is a reference that leads nowhere, or to two places, or a column
+// that is not there.
 type errReference struct {
-	kind error
-	text string
+	kind  error
+	field string // wire name, "" where it is none
+	text  string
 }
 
 func (e *errReference) Error() string { return "eryxon: " + e.text }
@@ -254,9 +256,9 @@ func (co *core) translate(r any, source string, jobs, parts map[Key]string, cell
 			case 1:
 				r.CellID = ids[0]
 			case 0:
-				return &errReference{ErrParentNotFound, fmt.Sprintf("cell_name: the server has no cell %q; sync it first, or check the spelling", r.CellName)}
+				return &errReference{ErrParentNotFound, "cell_name", fmt.Sprintf("cell_name: the server has no cell %q; sync it first, or check the spelling", r.CellName)}
 			default:
-				return &errReference{ErrConflict, fmt.Sprintf("cell_name: the server has %d cells named %q; give CellID, or rename all but one", len(ids), r.CellName)}
+				return &errReference{ErrConflict, "cell_name", fmt.Sprintf("cell_name: the server has %d cells named %q; give CellID, or rename all but one", len(ids), r.CellName)}
 			}
 		}
 		if m, ok := r.EstimatedTimeMinutes.Get(); ok && (m != math.Trunc(m) || m > math.MaxInt32) {
@@ -273,11 +275,11 @@ func (co *core) translate(r any, source string, jobs, parts map[Key]string, cell
 func (co *core) noParent(field, parent, id string, key Key) error {
 	switch {
 	case !lookable(key.ExternalID):
-		return &errReference{ErrUnsupported, fmt.Sprintf("%s: the server can't look up %s %s, for the quotation mark or the backslash in its external id: give %s", field, parent, key, id)}
+		return &errReference{ErrUnsupported, field, fmt.Sprintf("%s: the server can't look up %s %s, for the quotation mark or the backslash in its external id: give %s", field, parent, key, id)}
 	case marked(&co.shared.dialect, &co.shared.dialect.unnamed, key):
-		return &errReference{ErrUnsupported, fmt.Sprintf("%s: the server has %s %s but, for a column that its database lacks, does not tell its id: give %s", field, parent, key, id)}
+		return &errReference{ErrUnsupported, field, fmt.Sprintf("%s: the server has %s %s but, for a column that its database lacks, does not tell its id: give %s", field, parent, key, id)}
 	default:
-		return &errReference{ErrParentNotFound, fmt.Sprintf("%s: the server has no %s %s; sync it first, under the same external source", field, parent, key)}
+		return &errReference{ErrParentNotFound, field, fmt.Sprintf("%s: the server has no %s %s; sync it first, under the same external source", field, parent, key)}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math"
 	"strconv"
+	"strings"
 )
 
 // recordPtr is what the core needs of a record.
@@ -294,6 +295,7 @@ func (o *Outcome) close(cause error) error {
 		o.fail(e) // code, field and message would be the parent's
 		return e
 	}
+	e.Message = strings.TrimPrefix(cause.Error(), "eryxon: ")
 	var api *APIError
 	if errors.As(cause, &api) {
 		e.Code, e.Message = api.Code, api.Message
@@ -301,6 +303,10 @@ func (o *Outcome) close(cause error) error {
 	var invalid *ValidationError
 	if errors.As(cause, &invalid) {
 		e.Code, e.Field, e.Message = invalid.Code, invalid.Field, invalid.Message
+	}
+	var reference *errReference
+	if errors.As(cause, &reference) {
+		e.Field = reference.field
 	}
 	o.fail(e)
 	return e

@@ -375,7 +375,7 @@ func (d *delivery[R, P]) lacks(s *sentRecord[R], out *result, f *finding, column
 // missingColumnError tells once for all records of an entity why none can be
 // written.
 func missingColumnError(e Entity, column, message string) error {
-	return &errReference{ErrMissingColumn, fmt.Sprintf(
+	return &errReference{ErrMissingColumn, column, fmt.Sprintf(
 		"the server's table %s lacks the column %s, which the server itself writes: no record of this kind can be stored until the server's owner adds it (the server said: %s)",
 		e, column, printable(message))}
 }
