@@ -7,33 +7,38 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// envelope is what every answer is wrapped in.
-type envelope struct {
-	success *bool
-	data    json.RawMessage // nil where absent or null
+// fault is why a request, or one record of it, was refused, in the server's words.
+type fault struct {
 	code    string
 	message string
 	details []FieldError
 }
 
-// redact strikes the key out of what an error will repeat.
-func (e *envelope) redact(strike func([]byte) []byte) {
-	e.message, e.code = string(strike([]byte(e.message))), string(strike([]byte(e.code)))
-	redactDetails(e.details, strike)
-}
+// told reports whether there is any word of it.
+func (f *fault) told() bool { return f.code != "" || f.message != "" || len(f.details) > 0 }
 
-func redactDetails(details []FieldError, strike func([]byte) []byte) {
-	for i := range details {
-		d := &details[i]
+// redact strikes the key out of what an error will repeat.
+func (f *fault) redact(strike func([]byte) []byte) {
+	f.message, f.code = string(strike([]byte(f.message))), string(strike([]byte(f.code)))
+	for i := range f.details {
+		d := &f.details[i]
 		for _, text := range []*string{&d.Field, &d.Message, &d.Constraint, &d.EntityType} {
-			*text = string(strike([]byte(*text)))
+			*text = printable(string(strike([]byte(*text))))
 		}
 		d.Value = redactValue(d.Value, strike)
 	}
+}
+
+// envelope is what every answer is wrapped in.
+type envelope struct {
+	fault
+	success *bool
+	data    json.RawMessage // nil where absent or null
 }
 
 // redactValue strikes the key out of a value as encoding/json decodes it.
@@ -77,34 +82,58 @@ func readEnvelope(body []byte) (envelope, error) {
 	if len(raw.Data) > 0 && string(raw.Data) != "null" {
 		env.data = raw.Data
 	}
-	env.readError(raw.Error)
+	env.fault = readFault(raw.Error)
 	return env, nil
 }
 
-// readError reads the documented error object; a bare string is taken for the
-// message.
-func (e *envelope) readError(raw []byte) {
-	var object struct {
-		Code    string          `json:"code"`
-		Message string          `json:"message"`
-		Details json.RawMessage `json:"details"`
+// readFault reads the documented error object, a complaint about a field, a bare
+// text, or a list of the latter two. What is odd in it spoils itself alone.
+func readFault(raw []byte) fault {
+	var f fault
+	switch {
+	case len(raw) == 0:
+	case raw[0] == '{':
+		var object struct {
+			FieldError
+			Code    looseText       `json:"code"`
+			Message looseText       `json:"message"`
+			Details json.RawMessage `json:"details"`
+		}
+		_ = json.Unmarshal(raw, &object) // what can be read of it
+		f.code, f.message = string(object.Code), string(object.Message)
+		f.details = readDetails(object.Details)
+		if object.Field != "" {
+			object.FieldError.Message = f.message
+			f.details = append(f.details, object.FieldError)
+		}
+	case raw[0] == '[':
+		var texts []looseText
+		_ = json.Unmarshal(raw, &texts)
+		texts = slices.DeleteFunc(texts, func(t looseText) bool { return t == "" })
+		for i, text := range texts {
+			if i > 0 {
+				f.message += "; "
+			}
+			f.message += string(text)
+		}
+		f.details = readDetails(raw)
+	default:
+		var text looseText
+		_ = json.Unmarshal(raw, &text)
+		f.message = string(text)
 	}
-	if err := json.Unmarshal(raw, &object); err != nil {
-		_ = json.Unmarshal(raw, &e.message) // neither: there is no message
-		return
+	if f.message == "" && len(f.details) > 0 {
+		f.message = f.details[0].Message
 	}
-	e.code, e.message = object.Code, object.Message
-	e.details = readDetails(object.Details)
+	return f
 }
 
-// readDetails reads the list of complaints. A plan limit's details are an
-// object, which is none.
+// readDetails reads a list of complaints. A plan limit's details are an object,
+// which is none.
 func readDetails(raw []byte) []FieldError {
 	var details []FieldError
-	if json.Unmarshal(raw, &details) != nil {
-		return nil
-	}
-	return details
+	_ = json.Unmarshal(raw, &details) // passes over members of another type
+	return slices.DeleteFunc(details, func(d FieldError) bool { return d.Field == "" && d.Message == "" })
 }
 
 // unmarshal is json.Unmarshal with io.ErrUnexpectedEOF for a body cut short.
@@ -123,11 +152,12 @@ func unmarshal(body []byte, v any) error {
 // those of servers that send the row.
 type singleAnswer struct {
 	envelope
+	record     fault  // what it says against the record
+	confusion  string // where what it says of the record and the row's own words differ
 	action     string
 	id         string
 	externalID string
 	source     string
-	message    string
 	deleted    bool
 	row        json.RawMessage
 }
@@ -161,27 +191,35 @@ func readSingle(body []byte, rowKey string) (singleAnswer, error) {
 		ID         looseText       `json:"id"`
 		ExternalID looseText       `json:"external_id"`
 		Source     looseText       `json:"external_source"`
-		Error      looseText       `json:"error"`
+		Error      json.RawMessage `json:"error"`
 		DeletedAt  json.RawMessage `json:"deleted_at"`
 	}
 	if err := env.decodeData(&flat); err != nil {
 		return a, err
 	}
-	a.action, a.message = string(flat.Action), string(flat.Error)
-	row = flat
+	a.action, a.record = string(flat.Action), readFault(flat.Error)
 	if raw, ok := members[rowKey]; ok && json.Unmarshal(raw, &row) == nil && string(raw) != "null" {
 		a.row = raw
 	}
-	a.id, a.externalID, a.source = string(row.ID), string(row.ExternalID), string(row.Source)
+	agreed := func(name string, flat, row looseText) string {
+		if flat != "" && row != "" && flat != row {
+			a.confusion = fmt.Sprintf("the answer gives the %s as %.80q and, in its row, as %.80q", name, flat, row)
+		}
+		return cmpOr(string(row), string(flat))
+	}
+	a.id = agreed("id", flat.ID, row.ID)
+	a.externalID = agreed("external_id", flat.ExternalID, row.ExternalID)
+	a.source = agreed("external_source", flat.Source, row.Source)
 	a.deleted = a.row != nil && len(row.DeletedAt) > 0 && string(row.DeletedAt) != "null"
 	return a, nil
 }
 
 // strike removes the key from what errors may repeat.
 func (a *singleAnswer) strike(redact func([]byte) []byte) {
-	for _, text := range []*string{&a.action, &a.externalID, &a.source, &a.message} {
+	for _, text := range []*string{&a.action, &a.externalID, &a.source, &a.confusion} {
 		*text = string(redact([]byte(*text)))
 	}
+	a.record.redact(redact)
 }
 
 const deletedComplaint = "the row was deleted on the server, which still says it synced it"
@@ -194,8 +232,10 @@ func (a *singleAnswer) judge(key Key, httpStatus int, ambiguous bool) (Status, s
 		return StatusUnknown, "", fmt.Sprintf("the answer speaks of another record, %.80q", a.externalID)
 	case a.source != "" && a.source != key.Source:
 		return StatusUnknown, "", fmt.Sprintf("the answer speaks of another source, %.80q", a.source)
+	case a.confusion != "":
+		return StatusUnknown, "", a.confusion
 	case a.action == "error" || a.action == "failed":
-		return StatusFailed, a.id, cmpOr(a.message, "the server gave no reason")
+		return StatusFailed, a.id, cmpOr(a.record.message, "the server gave no reason")
 	case a.externalID == "" && a.id == "":
 		return StatusUnknown, "", "the answer names no record"
 	case a.deleted:
@@ -203,6 +243,8 @@ func (a *singleAnswer) judge(key Key, httpStatus int, ambiguous bool) (Status, s
 	}
 	status := actionStatus(a.action)
 	switch {
+	case a.record.told():
+		return StatusUnknown, a.id, fmt.Sprintf("the answer says %.40q and gives an error: %s", a.action, cmpOr(a.record.message, a.record.code))
 	case a.action == "" && a.row != nil:
 		status = StatusSynced
 	case status == StatusUnknown:
@@ -246,17 +288,17 @@ type bulkAnswer struct {
 	// Counts, -1 where the answer does not give them.
 	total, created, updated, failed int
 	listed                          bool // a list of results came, not counts alone
+	nested                          bool // the counts stand where the documentation has that list
 	entries                         []bulkEntry
 }
 
 // bulkEntry is what an answer says of one record.
 type bulkEntry struct {
+	fault
 	externalID []byte // nil where it names none
 	source     []byte // nil where it names none
 	id         []byte
 	action     string
-	message    string
-	details    []FieldError
 }
 
 // readBulk reads a bulk answer: the documented one with its list of results,
@@ -277,7 +319,7 @@ func readBulk(body []byte) (*bulkAnswer, error) {
 				a.success = &success
 			}
 		case "error":
-			a.readError(d.value())
+			a.fault = readFault(d.value())
 		case "data":
 			a.hasData = d.dec.PeekKind() == '{'
 			d.object(func(name string) { a.readData(&d, name) })
@@ -316,6 +358,7 @@ func (a *bulkAnswer) readData(d *answerReader, name string) {
 		a.failed = d.count()
 	case "results":
 		if d.dec.PeekKind() == '{' {
+			a.nested = true
 			d.object(func(name string) { a.readData(d, name) })
 			return
 		}
@@ -339,11 +382,7 @@ func (a *bulkAnswer) readEntry(d *answerReader, action string) {
 		case "action":
 			e.action = internAction(d.text())
 		case "error":
-			if d.dec.PeekKind() == '[' {
-				e.details = readDetails(d.value())
-				return
-			}
-			e.message = string(d.text())
+			e.fault = readFault(d.value())
 		case "item":
 			d.object(func(name string) {
 				switch name {
@@ -370,13 +409,12 @@ func (a *bulkAnswer) readEntry(d *answerReader, action string) {
 func (a *bulkAnswer) strike(redact func([]byte) []byte) {
 	for i := range a.entries {
 		e := &a.entries[i]
-		if e.message != "" {
-			e.message = string(redact([]byte(e.message)))
+		if e.told() {
+			e.redact(redact)
 		}
 		if actionStatus(e.action) == StatusUnknown {
 			e.action = string(redact([]byte(e.action)))
 		}
-		redactDetails(e.details, redact)
 	}
 }
 

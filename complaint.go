@@ -80,6 +80,18 @@ func understand(message string) complaint {
 // keys by the name that servers give its index, idx_*_external_sync.
 func isExternalKeyConstraint(name string) bool { return strings.Contains(name, "external") }
 
+// understood is what a record's fault says: by its details, its text, its code.
+func (f *fault) understood() complaint {
+	said := understand(f.message)
+	switch {
+	case len(f.details) > 0:
+		return complaint{ErrValidation, cmpOr(f.details[0].Field, said.field)}
+	case said.kind == nil:
+		said.kind = codeKind(f.code)
+	}
+	return said
+}
+
 // isDuplicateExternalKey reports the text of a lost race between two first
 // syncs, and of a row that was deleted on the server.
 func isDuplicateExternalKey(message string) bool {

@@ -408,19 +408,15 @@ func recordError(f *finding, deleted bool, redact func([]byte) []byte) *RecordEr
 	if f.status.Success() {
 		return nil
 	}
-	e := &RecordError{Message: printable(string(redact([]byte(f.message))))}
-	switch said := understand(f.message); {
+	e := &RecordError{Code: f.code, Message: printable(string(redact([]byte(f.message))))}
+	switch said := (&fault{f.code, f.message, f.details}).understood(); {
 	case f.doubtful != "":
 		e.Message, e.kind = f.doubtful, ErrBadAnswer
 	case deleted:
 		e.kind = ErrDeletedOnServer
-	case len(f.details) > 0 || said.kind == ErrValidation:
-		v := &ValidationError{Code: "VALIDATION_ERROR", Message: e.Message, Field: said.field, Details: f.details}
-		if len(f.details) > 0 {
-			v.Field = f.details[0].Field
-			v.Message = cmpOr(v.Message, printable(string(redact([]byte(f.details[0].Message)))))
-		}
-		e.Code, e.Field, e.Message, e.cause = v.Code, v.Field, v.Message, v
+	case said.kind == ErrValidation:
+		v := &ValidationError{Code: cmpOr(f.code, "VALIDATION_ERROR"), Message: e.Message, Field: said.field, Details: f.details}
+		e.Code, e.Field, e.cause = v.Code, v.Field, v
 	default:
 		e.kind, e.Field = said.kind, said.field
 		e.Message = cmpOr(e.Message, "the server gave no reason")

@@ -130,9 +130,10 @@ func (d *dialect) sawBulk(a *bulkAnswer) {
 	}
 }
 
-// counted reports an answer of counts alone.
+// counted reports an answer of counts alone, as servers that count give it: the
+// documented counts without their list prove no less, and are of another server.
 func (a *bulkAnswer) counted() bool {
-	return !a.listed && a.created >= 0 && a.updated >= 0 && a.failed >= 0 && a.total >= 0
+	return a.nested && !a.listed && a.created >= 0 && a.updated >= 0 && a.failed >= 0 && a.total >= 0
 }
 
 // sawRefusal recognises the server by its complaint about a documented field.

@@ -61,7 +61,7 @@ func readERP(body []byte, redact func([]byte) []byte) (*erpAnswer, error) {
 				a.success = &success
 			}
 		case "error":
-			a.readError(d.value())
+			a.fault = readFault(d.value())
 		case "data":
 			d.object(func(name string) {
 				if name != "entities" {

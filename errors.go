@@ -114,6 +114,7 @@ type APIError struct {
 
 	kind  error
 	cause error
+	field string // wire name of the field at fault, where the message tells
 	body  []byte
 }
 

@@ -78,8 +78,8 @@ func (co *core) judgeAnswer(cl *call, res *result, body []byte, limits limitRepo
 		return verdict{err: co.apiError(cl, res, ErrRedirect, "", message, nil, body), fate: fateRefused, kind: ErrRedirect}
 	case status < 200 || status >= 400:
 		env, err := readEnvelope(body)
-		if err != nil || env.code == "" && env.message == "" {
-			env = envelope{message: describeBody(status, co.redact(body))}
+		if err != nil || !env.told() {
+			env = envelope{fault: fault{message: describeBody(status, co.redact(body))}}
 			return co.judgeRefusal(cl, res, &env, false, body, limits, now)
 		}
 		return co.judgeRefusal(cl, res, &env, true, body, limits, now)
@@ -128,6 +128,7 @@ func (co *core) judgeRefusal(cl *call, res *result, env *envelope, own bool, bod
 		}
 	}
 	api := co.apiError(cl, res, kind, env.code, env.message, nil, body)
+	api.field = said.field
 	v := verdict{err: api, kind: kind, own: own, fate: refusalFate(cl, res.status, own, said.kind, kind)}
 	switch kind {
 	case ErrRateLimited:
@@ -140,7 +141,7 @@ func (co *core) judgeRefusal(cl *call, res *result, env *envelope, own bool, bod
 			v.floor = max(v.floor, limits.reset.Sub(now))
 		}
 	case ErrValidation:
-		v.err = newValidationError(api, env, said.field)
+		v.err = newValidationError(api, env.details)
 	}
 	switch res.status {
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusBadGateway,
@@ -168,8 +169,8 @@ func refusalFate(cl *call, status int, own bool, said, kind error) fate {
 	}
 }
 
-func newValidationError(api *APIError, env *envelope, field string) *ValidationError {
-	e := &ValidationError{Code: api.Code, Message: api.Message, Field: field, Details: env.details, api: api}
+func newValidationError(api *APIError, details []FieldError) *ValidationError {
+	e := &ValidationError{Code: api.Code, Message: api.Message, Field: api.field, Details: details, api: api}
 	if e.Field == "" && len(e.Details) > 0 {
 		e.Field = e.Details[0].Field
 	}

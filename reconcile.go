@@ -49,6 +49,7 @@ type finding struct {
 	status   Status
 	id       string
 	seen     bool // an entry spoke of it
+	code     string
 	message  string
 	details  []FieldError
 	doubtful string // why an entry proves nothing
@@ -87,7 +88,7 @@ func reconcile[R any](sent []*sentRecord[R], a *bulkAnswer, ambiguous bool) []fi
 			f.status, f.doubtful = StatusUnknown, "the answer speaks of it more than once"
 			continue
 		}
-		f.seen, f.details, f.message = true, e.details, e.message
+		f.seen, f.code, f.message, f.details = true, e.code, e.message, e.details
 		f.id = id
 		f.status = actionStatus(e.action)
 		switch {
@@ -97,7 +98,7 @@ func reconcile[R any](sent []*sentRecord[R], a *bulkAnswer, ambiguous bool) []fi
 			f.status = StatusFailed
 		case f.status == StatusUnknown:
 			f.doubtful = fmt.Sprintf("the answer's action is %.40q", e.action)
-		case e.message != "" || len(e.details) > 0:
+		case e.told():
 			f.status, f.doubtful = StatusUnknown, "the answer says "+e.action+" and gives an error"
 		}
 	}

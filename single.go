@@ -63,21 +63,26 @@ func (co *core) putOne(ctx, wire context.Context, cfg *config, at endpoint, key 
 	if out.fate != fateAnswered {
 		return out, statusOf(out.fate), "", out.err
 	}
-	status, id, complaint := answer.judge(key, out.status, out.ambiguous)
-	kind := ErrBadAnswer
+	status, id, why := answer.judge(key, out.status, out.ambiguous)
+	said := complaint{kind: ErrBadAnswer}
 	switch {
-	case complaint == "" && status != StatusCreated && !cfg.overwrite && notCleared(body, out.row) != "":
+	case why == "" && status != StatusCreated && !cfg.overwrite && notCleared(body, out.row) != "":
 		// The row, not the action, says what became of it.
-		status, kind = StatusUnknown, ErrUnsupported
-		complaint = notCleared(body, out.row) + " was to be cleared, and the server has kept or stored a value in its row; the rest of the record arrived"
-	case complaint == "":
+		status, said = StatusUnknown, complaint{ErrUnsupported, notCleared(body, out.row)}
+		why = said.field + " was to be cleared, and the server has kept or stored a value in its row; the rest of the record arrived"
+	case why == "":
 		return out, status, id, nil
-	case complaint == deletedComplaint:
-		kind = ErrDeletedOnServer
+	case why == deletedComplaint:
+		said.kind = ErrDeletedOnServer
 	case status == StatusFailed:
-		kind = understand(complaint).kind
+		said = answer.record.understood()
 	}
-	return out, status, id, co.apiError(&cl, out, kind, "", complaint, nil, nil)
+	api := co.apiError(&cl, out, said.kind, answer.record.code, why, nil, nil)
+	api.field = said.field
+	if said.kind == ErrValidation {
+		return out, status, id, newValidationError(api, answer.record.details)
+	}
+	return out, status, id, api
 }
 
 // notCleared names a field that was sent as null, or as an empty text, and that

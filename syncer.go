@@ -298,7 +298,7 @@ func (o *Outcome) close(cause error) error {
 	e.Message = strings.TrimPrefix(cause.Error(), "eryxon: ")
 	var api *APIError
 	if errors.As(cause, &api) {
-		e.Code, e.Message = api.Code, api.Message
+		e.Code, e.Field, e.Message = api.Code, api.field, api.Message
 	}
 	var invalid *ValidationError
 	if errors.As(cause, &invalid) {
