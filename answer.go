@@ -24,7 +24,7 @@ func (f *fault) told() bool { return f.code != "" || f.message != "" || len(f.de
 
 // redact strikes the key out of what an error will repeat.
 func (f *fault) redact(strike func([]byte) []byte) {
-	f.message, f.code = string(strike([]byte(f.message))), string(strike([]byte(f.code)))
+	f.message, f.code = string(strike([]byte(f.message))), printable(string(strike([]byte(f.code))))
 	for i := range f.details {
 		d := &f.details[i]
 		for _, text := range []*string{&d.Field, &d.Message, &d.Constraint, &d.EntityType} {

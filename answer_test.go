@@ -67,6 +67,7 @@ func TestABulksReasonIsReadInEveryForm(t *testing.T) {
 		`{"code":"BAD_REQUEST","message":"job_number is required"}`:             {"BAD_REQUEST", "job_number is required", "job_number", ErrValidation},
 		`{"code":"VALIDATION_ERROR","message":"no good"}`:                       {"VALIDATION_ERROR", "no good", "", ErrValidation},
 		`{"code":"CONFLICT"}`:                                                   {"CONFLICT", "the server gave no reason", "", ErrConflict},
+		`{"code":42,"message":"column jobs.priority does not exist"}`:           {"42", "column jobs.priority does not exist", "priority", ErrMissingColumn},
 		`{"message":"bad","details":[{"field":"status","message":"m"}]}`:        {"VALIDATION_ERROR", "bad", "status", ErrValidation},
 		`["job_number is required","name is required"]`:                         {"VALIDATION_ERROR", "job_number is required; name is required", "job_number", ErrValidation},
 		`[{"field":"status","message":"Invalid value","entityIndex":0}]`:        {"VALIDATION_ERROR", "Invalid value", "status", ErrValidation},
@@ -87,6 +88,16 @@ func TestABulksReasonIsReadInEveryForm(t *testing.T) {
 	}
 }
 
+func TestABulksReasonThatPassesIsTheServersNotTheRecords(t *testing.T) {
+	for _, text := range []string{"deadlock detected", "canceling statement due to statement timeout", "TypeError: fetch failed", `too many connections for role \"authenticator\"`} {
+		c, _ := scripted(t, []httpmock.Responder{oneFailed(`"` + text + `"`)}, once())
+		res, err := c.Jobs.BulkSync(t.Context(), []Job{job("A")})
+		require.ErrorIs(t, err, ErrServer, text)
+		assert.NotErrorIs(t, err, ErrValidation, text)
+		assert.Equal(t, StatusFailed, res.Outcomes[0].Status)
+	}
+}
+
 // A server that leaves the documented list out is not one that counts: its
 // records are unknown, and what follows is sent to it as documented.
 func TestDocumentedCountsWithoutTheListTellNoRelease(t *testing.T) {
@@ -100,9 +111,12 @@ func TestDocumentedCountsWithoutTheListTellNoRelease(t *testing.T) {
 	}
 }
 
-// An error's text stays on one line of a log, whatever a detail holds.
-func TestDetailsFitOneLineOfALog(t *testing.T) {
+// An error's text stays on one line of a log, whatever code and details hold.
+func TestCodesAndDetailsFitOneLineOfALog(t *testing.T) {
 	c, _ := scripted(t, []httpmock.Responder{answer(422, `{"success":false,"error":{"code":"VALIDATION_ERROR","message":"bad","details":[{"field":"a\nb","message":"c\r\nd"}]}}`)}, once())
 	_, err := c.Jobs.Sync(t.Context(), job("SO-1"))
 	assert.ErrorContains(t, err, "a b: c d")
+	c, _ = scripted(t, []httpmock.Responder{oneFailed(`{"code":"a\nb","message":"job_number is required"}`)}, once())
+	_, err = c.Jobs.BulkSync(t.Context(), []Job{job("A")})
+	assert.ErrorContains(t, err, "a b: job_number is required")
 }

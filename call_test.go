@@ -42,7 +42,7 @@ type truth struct {
 func TestEachAnswerHasItsOwnTruth(t *testing.T) {
 	for name, tt := range map[string]*truth{
 		// Refused: nothing was written.
-		"400 bad request":      {400, envelopeOf("BAD_REQUEST", "jobs must be an array"), StatusFailed, StatusFailed, nil, "400 BAD_REQUEST: jobs must be an array", ""},
+		"400 bad request":      {400, envelopeOf("BAD_REQUEST", "jobs must be an array"), StatusFailed, StatusFailed, ErrValidation, "400 BAD_REQUEST: jobs must be an array", ""},
 		"400 missing field":    {400, envelopeOf("BAD_REQUEST", "job_number is required"), StatusFailed, StatusFailed, ErrValidation, "job_number is required", ""},
 		"400 as documented":    {400, envelopeOf("VALIDATION_ERROR", "external_id is required for sync operations"), StatusFailed, StatusFailed, ErrValidation, "VALIDATION_ERROR: external_id is required", ""},
 		"400 unknown parent":   {400, envelopeOf("BAD_REQUEST", "job_id or job_external_id is required"), StatusFailed, StatusFailed, ErrParentNotFound, "job_external_id", "sync the parent first"},
@@ -60,6 +60,8 @@ func TestEachAnswerHasItsOwnTruth(t *testing.T) {
 		"409 number taken":     {409, envelopeOf("CONFLICT", `duplicate key value violates unique constraint "jobs_tenant_id_job_number_key"`), StatusFailed, StatusFailed, ErrNaturalKeyTaken, "duplicate key", "rename one of the two"},
 		"413":                  {413, gatewayPage, StatusFailed, StatusFailed, ErrTooLarge, "413 Request Entity Too Large", "send fewer records"},
 		"422":                  {422, envelopeOf("VALIDATION_ERROR", "✗ 1 validation error(s) in job"), StatusFailed, StatusFailed, ErrValidation, "422 VALIDATION_ERROR: ✗ 1 validation", ""},
+		"422 without a code":   {422, `{"success":false,"error":{"message":"1 validation error","details":[{"field":"priority","message":"must be an integer"}]}}`, StatusFailed, StatusFailed, ErrValidation, "1 validation error; priority: must be an integer", ""},
+		"422 details alone":    {422, `{"success":false,"error":{"details":[{"field":"priority","message":"must be an integer"}]}}`, StatusFailed, StatusFailed, ErrValidation, "priority: must be an integer", ""},
 		"422 without words":    {422, "", StatusFailed, StatusFailed, nil, "422 Unprocessable Entity (empty answer)", ""},
 		"odd 4xx":              {418, "short and stout", StatusFailed, StatusFailed, nil, "418 I'm a teapot (answer: short and stout)", ""},
 		"200 refusal":          {200, envelopeOf("VALIDATION_ERROR", "job_number is required"), StatusFailed, StatusFailed, ErrValidation, "200 VALIDATION_ERROR", ""},
@@ -69,6 +71,9 @@ func TestEachAnswerHasItsOwnTruth(t *testing.T) {
 		"500 bad value":        {500, envelopeOf("INTERNAL_ERROR", `invalid input syntax for type integer: "12.5"`), StatusFailed, StatusUnknown, ErrValidation, "invalid input syntax", ""},
 		"500 not null":         {500, envelopeOf("INTERNAL_ERROR", `null value in column "name" of relation "cells" violates not-null constraint`), StatusFailed, StatusUnknown, ErrValidation, "null value in column", ""},
 		"500 foreign key":      {500, envelopeOf("INTERNAL_ERROR", `insert on table "parts" violates foreign key constraint "parts_job_id_fkey"`), StatusFailed, StatusUnknown, ErrParentNotFound, "foreign key", "sync the parent first"},
+		"500 too long":         {500, envelopeOf("INTERNAL_ERROR", "Failed to sync jobs: value too long for type character varying(50)"), StatusFailed, StatusUnknown, ErrValidation, "value too long", ""},
+		"500 primary key":      {500, envelopeOf("INTERNAL_ERROR", `duplicate key value violates unique constraint "jobs_pkey"`), StatusFailed, StatusUnknown, ErrConflict, "jobs_pkey", ""},
+		"500 numeric code":     {500, `{"success":false,"error":{"code":23505,"message":"duplicate key value violates unique constraint \"jobs_tenant_id_job_number_key\""}}`, StatusFailed, StatusUnknown, ErrNaturalKeyTaken, "duplicate key", "rename one of the two"},
 		// Turned away unread.
 		"429":          {429, envelopeOf("RATE_LIMIT_EXCEEDED", "100 requests per day"), StatusNotSent, StatusNotSent, ErrRateLimited, "429 RATE_LIMIT_EXCEEDED: 100 requests per day", "sync again later"},
 		"429 HTML":     {429, gatewayPage, StatusNotSent, StatusNotSent, ErrRateLimited, "429", "sync again later"},
@@ -76,6 +81,8 @@ func TestEachAnswerHasItsOwnTruth(t *testing.T) {
 		// Nothing is known.
 		"408":                   {408, "", StatusUnknown, StatusUnknown, ErrTimeout, "408 Request Timeout", "sync again later"},
 		"500 of unknown cause":  {500, envelopeOf("INTERNAL_ERROR", "Cannot read properties of null"), StatusUnknown, StatusUnknown, ErrServer, "500 INTERNAL_ERROR: Cannot read", "sync again later"},
+		"500 that passes":       {500, envelopeOf("INTERNAL_ERROR", "TypeError: fetch failed"), StatusUnknown, StatusUnknown, ErrServer, "fetch failed", "sync again later"},
+		"504 that passes":       {504, envelopeOf("INTERNAL_ERROR", "canceling statement due to statement timeout"), StatusUnknown, StatusUnknown, ErrTimeout, "canceling statement", "sync again later"},
 		"500 bare string":       {500, `{"error":"boom"}`, StatusUnknown, StatusUnknown, ErrServer, "500 boom", "sync again later"},
 		"500 HTML":              {500, gatewayPage, StatusUnknown, StatusUnknown, ErrServer, "500 Internal Server Error (answer is HTML, not the API's)", "sync again later"},
 		"500 truncated":         {500, `{"success":false,"err`, StatusUnknown, StatusUnknown, ErrServer, "500 Internal Server Error (answer is not in the API's form)", "sync again later"},

@@ -16,69 +16,69 @@ type complaint struct {
 
 var (
 	reMissingField = regexp.MustCompile(`^([a-z_]+)(?: and [a-z_]+)? (?:is|are) required\b`)
-	reBadField     = regexp.MustCompile(`(?i)^invalid (?:date format for )?([a-z]+(?:_[a-z]+)+|quantity|status|type|color|priority|sequence)\b`)
 	reNotNull      = regexp.MustCompile(`null value in column "([^"]+)".* violates not-null constraint`)
-	reNoColumn     = regexp.MustCompile(`Could not find the '([^']+)' column of '[^']+' in the schema cache`)
-	reNotWritable  = regexp.MustCompile(`^Field (\S+) is not writable`)
-	reNoReference  = regexp.MustCompile(`^((?:job|part|cell)_id) does not reference a record`)
-	reNoColumnPG   = regexp.MustCompile(`column "?([A-Za-z0-9_]+)"? of relation "?[A-Za-z0-9_]+"? does not exist`)
 	reDuplicate    = regexp.MustCompile(`duplicate key value violates unique constraint "?([A-Za-z0-9_]*)`)
-	reNoParent     = regexp.MustCompile(`^(job|part|cell)_id or (?:valid )?((?:job|part)_external_id|cell_name)(?: is)? required|^(Job|Part|Cell) with (?:external_id|name) .* not found`)
-	reForeignKey   = regexp.MustCompile(`violates foreign key constraint "?([A-Za-z0-9_]*)`)
-	reBadValue     = regexp.MustCompile(`invalid input (?:syntax for type|value for enum)|out of range for type|violates check constraint|date/time field value out of range`)
+	reNatural      = regexp.MustCompile(`job_number|part_number|(?:operation_)?name`)
+	reNoParent     = regexp.MustCompile(`^(?:job|part|cell)_id or (?:valid )?((?:job|part)_external_id|cell_name)(?: is)? required|^(Job|Part|Cell) with (external_id|name|id) .* not found`)
+	reForeignKey   = regexp.MustCompile(`violates foreign key constraint(?: "?[a-z]+_(\w+)_fkey)?`)
+	reParentID     = regexp.MustCompile(`(?:^|_)(?:job|part|cell)_id$`)
 	reTooMany      = regexp.MustCompile(`^Maximum (\d+) [a-z]+ per bulk-sync request`)
+	reNoRow        = regexp.MustCompile(`JSON object requested, multiple \(or no\) rows returned|Cannot coerce the result to a single JSON object`)
 	reSyncPrefix   = regexp.MustCompile(`^Failed to sync [a-z]+: `)
 )
+
+// texts are what servers say that needs no more than to be recognised; the first
+// that fits counts. The field is what the expression captures.
+var texts = []struct {
+	re   *regexp.Regexp
+	kind error
+}{
+	{reMissingField, ErrValidation},
+	{regexp.MustCompile(`^Missing required (?:fields|[a-z]+ field: ([a-z_]+))`), ErrValidation},
+	{reNotNull, ErrValidation},
+	{regexp.MustCompile(`Could not find the '([^']+)' column of '[^']+' in the schema cache`), ErrMissingColumn},
+	{regexp.MustCompile(`^Field (\S+) is not writable`), ErrMissingColumn},
+	{regexp.MustCompile(`^((?:job|part|cell)_id) does not reference a record`), ErrParentNotFound},
+	{regexp.MustCompile(`column (?:"?\w+"?\.)?"?(\w+)"? (?:of relation "?\w+"? )?does not exist`), ErrMissingColumn},
+	{regexp.MustCompile(`(?i)^invalid (?:date format for )?([a-z]+(?:_[a-z]+)+|quantity|status|type|color|priority|sequence)\b`), ErrValidation},
+	{regexp.MustCompile(`cannot insert a non-DEFAULT value into column "(\w+)"|column "(\w+)" can only be updated to DEFAULT`), ErrValidation},
+	{regexp.MustCompile(`invalid input (?:syntax for type|value for enum)|invalid byte sequence for encoding|unsupported Unicode escape sequence|malformed array literal|` +
+		`value too long for type|numeric field overflow|\bout of range\b|violates check constraint`), ErrValidation},
+	// These pass, and the same record is taken another time.
+	{regexp.MustCompile(`deadlock detected|could not serialize access|canceling statement due to|too many connections|too many clients already|remaining connection slots|TypeError: fetch failed`), ErrServer},
+}
 
 // understand reads the texts of observed servers. A text that it does not know
 // has no kind; that is not an error.
 func understand(message string) complaint {
 	message = reSyncPrefix.ReplaceAllString(message, "")
 	if m := reNoParent.FindStringSubmatch(message); m != nil {
-		if m[2] != "" {
-			return complaint{ErrParentNotFound, m[2]}
-		}
-		return complaint{ErrParentNotFound, ""}
-	}
-	if m := reMissingField.FindStringSubmatch(message); m != nil {
-		return complaint{ErrValidation, m[1]}
-	}
-	if m := reNotNull.FindStringSubmatch(message); m != nil {
-		return complaint{ErrValidation, m[1]}
-	}
-	if m := reNoColumn.FindStringSubmatch(message); m != nil {
-		return complaint{ErrMissingColumn, m[1]}
-	}
-	if m := reNotWritable.FindStringSubmatch(message); m != nil {
-		return complaint{ErrMissingColumn, m[1]}
-	}
-	if m := reNoReference.FindStringSubmatch(message); m != nil {
-		return complaint{ErrParentNotFound, m[1]}
-	}
-	if m := reNoColumnPG.FindStringSubmatch(message); m != nil {
-		return complaint{ErrMissingColumn, m[1]}
+		return complaint{ErrParentNotFound, cmpOr(m[1], strings.ToLower(m[2])+"_"+m[3])}
 	}
 	if m := reDuplicate.FindStringSubmatch(message); m != nil {
-		if isExternalKeyConstraint(m[1]) {
+		field := reNatural.FindString(m[1])
+		switch {
+		case isExternalKeyConstraint(m[1]):
 			return complaint{ErrConflict, "external_id"}
+		case field != "":
+			return complaint{ErrNaturalKeyTaken, field}
+		default:
+			return complaint{ErrConflict, ""}
 		}
-		return complaint{ErrNaturalKeyTaken, ""}
 	}
-	if reForeignKey.MatchString(message) {
-		return complaint{ErrParentNotFound, ""}
+	if m := reForeignKey.FindStringSubmatch(message); m != nil {
+		if m[1] != "" && !reParentID.MatchString(m[1]) {
+			return complaint{ErrValidation, m[1]}
+		}
+		return complaint{ErrParentNotFound, m[1]}
 	}
-	if m := reBadField.FindStringSubmatch(message); m != nil {
-		return complaint{ErrValidation, m[1]}
-	}
-	if reBadValue.MatchString(message) {
-		return complaint{ErrValidation, ""}
+	for _, text := range texts {
+		if m := text.re.FindStringSubmatch(message); m != nil {
+			return complaint{text.kind, strings.Join(m[1:], "")} // one group at most has captured anything
+		}
 	}
 	return complaint{}
 }
-
-// isExternalKeyConstraint tells the key (source, external id) from natural
-// keys by the name that servers give its index, idx_*_external_sync.
-func isExternalKeyConstraint(name string) bool { return strings.Contains(name, "external") }
 
 // understood is what a record's fault says: by its details, its text, its code.
 func (f *fault) understood() complaint {
@@ -91,6 +91,10 @@ func (f *fault) understood() complaint {
 	}
 	return said
 }
+
+// isExternalKeyConstraint tells the key (source, external id) from natural
+// keys by the name that servers give its index, idx_*_external_sync.
+func isExternalKeyConstraint(name string) bool { return strings.Contains(name, "external") }
 
 // isDuplicateExternalKey reports the text of a lost race between two first
 // syncs, and of a row that was deleted on the server.

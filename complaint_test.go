@@ -1,8 +1,11 @@
 package eryxon
 
 import (
+	"fmt"
+	"net/http"
 	"testing"
 
+	"github.com/jarcoal/httpmock"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -69,4 +72,82 @@ func TestAnErrorOfAReferenceHasMessageAndField(t *testing.T) {
 		assert.NotEmpty(t, e.Message)
 		assert.Equal(t, "priority", e.Field)
 	}
+}
+
+func TestARefusedSingleSyncNamesTheField(t *testing.T) {
+	for _, tt := range []struct {
+		status               int
+		code, message, field string
+		kind                 error
+	}{
+		{500, "INTERNAL_ERROR", "Failed to sync jobs: Could not find the 'priority' column of 'jobs' in the schema cache", "priority", ErrMissingColumn},
+		{500, "INTERNAL_ERROR", "Failed to sync jobs: column jobs.priority does not exist", "priority", ErrMissingColumn},
+		{400, "BAD_REQUEST", "job_id or job_external_id is required", "job_external_id", ErrParentNotFound},
+		{404, "NOT_FOUND", `Part with external_id "P" not found`, "part_external_id", ErrParentNotFound},
+		{500, "INTERNAL_ERROR", `insert or update on table "operations" violates foreign key constraint "operations_cell_id_fkey"`, "cell_id", ErrParentNotFound},
+		{400, "BAD_REQUEST", "Invalid due_date format", "due_date", ErrValidation},
+		{500, "INTERNAL_ERROR", `cannot insert a non-DEFAULT value into column "search_vector"`, "search_vector", ErrValidation},
+		{500, "INTERNAL_ERROR", `insert or update on table "jobs" violates foreign key constraint "jobs_tenant_id_fkey"`, "tenant_id", ErrValidation},
+	} {
+		c, _ := scripted(t, []httpmock.Responder{refusal(tt.status, tt.code, tt.message)}, once())
+		res, err := c.Jobs.Sync(t.Context(), job("SO-1"))
+		require.ErrorIs(t, err, tt.kind, tt.message)
+		assert.Equal(t, StatusFailed, res.Status)
+		e := recordErrorOf(t, err)
+		assert.Equal(t, tt.field, e.Field, tt.message)
+		assert.Equal(t, tt.message, e.Message)
+
+		// And where the refusal is one of the record, in an answer of 200.
+		c, _ = scripted(t, []httpmock.Responder{answer(200, fmt.Sprintf(`{"success":true,"data":{"action":"error","external_id":"SO-1","error":%q}}`, tt.message))}, once())
+		_, err = c.Jobs.Sync(t.Context(), job("SO-1"))
+		require.ErrorIs(t, err, tt.kind, tt.message)
+		assert.Equal(t, tt.field, recordErrorOf(t, err).Field, tt.message)
+		if tt.kind == ErrValidation {
+			var invalid *ValidationError
+			require.ErrorAs(t, err, &invalid)
+			assert.Equal(t, tt.field, invalid.Field)
+		}
+	}
+}
+
+func TestOnlyNaturalKeysAreCalledTaken(t *testing.T) {
+	for _, constraint := range []string{"jobs_pkey", "idx_jobs_sync_hash"} {
+		c, _ := scripted(t, []httpmock.Responder{refusal(500, "INTERNAL_ERROR", `duplicate key value violates unique constraint "`+constraint+`"`)}, once())
+		_, err := c.Jobs.Sync(t.Context(), job("SO-1"))
+		require.ErrorIs(t, err, ErrConflict)
+		assert.NotErrorIs(t, err, ErrNaturalKeyTaken)
+		assert.Empty(t, recordErrorOf(t, err).Field)
+	}
+	// One of a record inside it: the job's own number is free.
+	c, _ := scripted(t, []httpmock.Responder{refusal(500, "INTERNAL_ERROR", `duplicate key value violates unique constraint "parts_job_id_part_number_key"`)}, once())
+	_, err := c.Jobs.Sync(t.Context(), job("SO-1"))
+	require.ErrorIs(t, err, ErrNaturalKeyTaken)
+	assert.Equal(t, "part_number", recordErrorOf(t, err).Field)
+	assert.NotContains(t, err.Error(), "JOB-SO-1")
+}
+
+func TestTheUnifiedEndpointsMissingFieldsAreOfTheRecord(t *testing.T) {
+	c, _ := scripted(t, []httpmock.Responder{erpAnswerOf(`"total":1,"created":0,"updated":0,"skipped":0,"errors":1,"results":[{"external_id":"A","action":"error","error":"Missing required fields"}]`)}, once())
+	_, err := c.ERP.Sync(t.Context(), ERPRequest{Jobs: []Job{job("A")}})
+	assert.ErrorIs(t, err, ErrValidation)
+}
+
+func TestOneRowThatIsNotThereIsNotFound(t *testing.T) {
+	for _, text := range []string{"JSON object requested, multiple (or no) rows returned", "Failed to fetch job: Cannot coerce the result to a single JSON object"} {
+		c, _ := scripted(t, []httpmock.Responder{refusal(500, "INTERNAL_ERROR", text)}, once())
+		_, err := c.Jobs.Get(t.Context(), "550e8400-e29b-41d4-a716-446655440000")
+		require.ErrorIs(t, err, ErrNotFound)
+		res, err := c.Jobs.Sync(t.Context(), job("SO-1"))
+		require.ErrorIs(t, err, ErrServer, "a look-up of the server's own says nothing of the record")
+		assert.Equal(t, StatusUnknown, res.Status)
+	}
+}
+
+// A refusal that is about the record as far as one can tell does not prove that
+// an attempt before it was refused, too.
+func TestABadRequestAfterALostAnswerProvesNothing(t *testing.T) {
+	c, _ := scripted(t, []httpmock.Responder{broken(), refusal(http.StatusBadRequest, "BAD_REQUEST", "not today")}, hasty(2))
+	res, err := c.Jobs.Sync(t.Context(), job("SO-1"))
+	require.ErrorIs(t, err, ErrValidation)
+	assert.Equal(t, StatusUnknown, res.Status)
 }

@@ -266,7 +266,7 @@ func TestDoctorSeesMissingColumnsInPastImports(t *testing.T) {
 	f := found(t, d, "columns")
 	assert.Equal(t, HealthWarning, f.Health)
 	assert.Contains(t, f.Detail, "column resources.zzz does not exist")
-	require.ErrorIs(t, f.Err, ErrServer)
+	require.ErrorIs(t, f.Err, ErrMissingColumn)
 	assert.Equal(t, 2, d.Requests)
 }
 

@@ -37,7 +37,7 @@ var (
 	// ErrParentNotFound: the record's job, part or cell is not on the server.
 	ErrParentNotFound = errors.New("parent not found")
 	// ErrMissingColumn: the server's database lacks a column that the record,
-	// or the server itself, writes.
+	// or the server itself, writes or reads.
 	ErrMissingColumn = errors.New("column missing on the server")
 	// ErrTooLarge: the request is too large for the server or a gateway (413),
 	// or one record alone is over the limit.
@@ -48,7 +48,8 @@ var (
 	// ErrRequestBudget: the run has made as many requests as it was allowed
 	// (see [WithRequestBudget]).
 	ErrRequestBudget = errors.New("request budget spent")
-	// ErrServer: the server or a gateway failed (5xx).
+	// ErrServer: the server or a gateway failed (5xx), or a record of a bulk met
+	// a failure of the database's that passes, such as a deadlock.
 	ErrServer = errors.New("server error")
 	// ErrTimeout: no answer came within the attempt timeout, or a gateway gave
 	// up waiting (504, 408). The server may still carry the request out.
@@ -113,8 +114,8 @@ type APIError struct {
 	Attempts   int    `json:"attempts"`       // requests made for this call, 0 if nothing was sent
 
 	kind  error
-	cause error
 	field string // wire name of the field at fault, where the message tells
+	cause error
 	body  []byte
 }
 
@@ -276,16 +277,7 @@ func (e *RecordError) Error() string {
 		fmt.Fprintf(&b, " (record %d)", e.Index)
 	}
 	fmt.Fprintf(&b, ": %s", e.Status)
-	if e.cause != nil {
-		if errors.Is(e.kindOrCause(), ErrNaturalKeyTaken) && e.Field != "" {
-			fmt.Fprintf(&b, ": %s", e.Message)
-			if e.RequestID != "" {
-				fmt.Fprintf(&b, " (request id %s)", e.RequestID)
-			}
-			b.WriteString("; ")
-			b.WriteString(nextSteps[ErrNaturalKeyTaken])
-			return b.String()
-		}
+	if e.cause != nil && e.kind == nil { // with a kind of its own it has a text of its own
 		b.WriteString(": ")
 		b.WriteString(strings.TrimPrefix(e.cause.Error(), "eryxon: "))
 		return b.String()
@@ -304,13 +296,6 @@ func (e *RecordError) Error() string {
 		b.WriteString(step)
 	}
 	return b.String()
-}
-
-func (e *RecordError) kindOrCause() error {
-	if e.kind != nil {
-		return e.kind
-	}
-	return e.cause
 }
 
 // Unwrap gives the cause, the kind, and [ErrUnknownOutcome] where the status

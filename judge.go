@@ -118,11 +118,13 @@ func (co *core) judgeRefusal(cl *call, res *result, env *envelope, own bool, bod
 	switch byCode := codeKind(env.code); {
 	case res.status == http.StatusTooManyRequests:
 		kind = ErrRateLimited
-	case kind != nil && kind != ErrValidation && kind != ErrConflict:
+	case own && cl.method == http.MethodGet && reNoRow.MatchString(env.message):
+		kind = ErrNotFound
+	case kind != nil && kind != ErrValidation && kind != ErrConflict && kind != ErrServer:
 		// The text says more than code and status do.
 	case byCode != nil:
 		kind = byCode
-	case kind == nil || res.status < 500:
+	case kind == nil || kind == ErrServer || res.status < 500:
 		if byStatus := statusKind(res.status); byStatus != nil {
 			kind = byStatus
 		}
@@ -130,6 +132,11 @@ func (co *core) judgeRefusal(cl *call, res *result, env *envelope, own bool, bod
 	api := co.apiError(cl, res, kind, env.code, env.message, nil, body)
 	api.field = said.field
 	v := verdict{err: api, kind: kind, own: own, fate: refusalFate(cl, res.status, own, said.kind, kind)}
+	if kind == nil && own && (res.status == http.StatusBadRequest && env.code == "BAD_REQUEST" || res.status == http.StatusUnprocessableEntity) {
+		// It is about the record, most likely; whether an attempt before it met
+		// the same refusal is another matter, for which the verdict has no kind.
+		kind, api.kind = ErrValidation, ErrValidation
+	}
 	switch kind {
 	case ErrRateLimited:
 		limits = limits.completed(body, now)
@@ -160,7 +167,7 @@ func refusalFate(cl *call, status int, own bool, said, kind error) fate {
 		return fateRefused
 	case cl.bulk && status >= 500:
 		return fateUnknown // records before the failing one may stay
-	case own && said != nil:
+	case own && said != nil && !errors.Is(said, ErrServer):
 		return fateRefused // the database's own refusal
 	case status < 300 && (kind == ErrValidation || kind == ErrUnauthorized || kind == ErrForbidden || kind == ErrQuotaExceeded || kind == ErrNotFound):
 		return fateRefused

@@ -163,18 +163,22 @@ func (o *Outcome) nameTaken(r any) {
 	if !ok || !errors.Is(e, ErrNaturalKeyTaken) {
 		return
 	}
-	var value string
+	var field, value string
 	switch r := r.(type) {
 	case *Job:
-		e.Field, value = "job_number", r.JobNumber
+		field, value = "job_number", r.JobNumber
 	case *Part:
-		e.Field, value = "part_number", r.PartNumber
+		field, value = "part_number", r.PartNumber
 	case *Operation:
-		e.Field, value = "operation_name", r.OperationName
+		field, value = "operation_name", r.OperationName
 	case *Cell:
-		e.Field, value = "name", r.Name
+		field, value = "name", r.Name
 	case *Resource:
-		e.Field, value = "name", r.Name
+		field, value = "name", r.Name
 	}
+	if e.Field != field { // it is of a record nested in this one
+		return
+	}
+	e.kind = ErrNaturalKeyTaken
 	e.Message = fmt.Sprintf("%s %q belongs to another row: %s", e.Field, value, e.Message)
 }
