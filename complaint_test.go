@@ -126,6 +126,27 @@ func TestOnlyNaturalKeysAreCalledTaken(t *testing.T) {
 	assert.NotContains(t, err.Error(), "JOB-SO-1")
 }
 
+func TestTheUnifiedEndpointNamesTheNaturalKeyThatIsTaken(t *testing.T) {
+	srv := eryxontest.New(eryxontest.WithRelease(eryxontest.V08))
+	srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "TAKEN"})
+	c := onServer(t, srv)
+	res, err := c.ERP.Sync(t.Context(), ERPRequest{Jobs: []Job{{ExternalID: "X", JobNumber: "TAKEN"}}})
+	require.ErrorIs(t, err, ErrNaturalKeyTaken)
+	e := recordErrorOf(t, res.Jobs[0].Err)
+	assert.Equal(t, "job_number", e.Field)
+	assert.Contains(t, e.Message, `job_number "TAKEN" belongs to another row`)
+
+	// Of records that failed together it is not told whose number it is.
+	res, err = c.ERP.Sync(t.Context(), ERPRequest{Jobs: []Job{{ExternalID: "X", JobNumber: "TAKEN"}, {ExternalID: "Y", JobNumber: "FREE"}}})
+	require.ErrorIs(t, err, ErrNaturalKeyTaken)
+	for _, o := range res.Jobs {
+		e := recordErrorOf(t, o.Err)
+		assert.Equal(t, "job_number", e.Field)
+		assert.NotContains(t, e.Message, "belongs to another row")
+		assert.Contains(t, e.Message, "may be innocent")
+	}
+}
+
 func TestTheUnifiedEndpointsMissingFieldsAreOfTheRecord(t *testing.T) {
 	c, _ := scripted(t, []httpmock.Responder{erpAnswerOf(`"total":1,"created":0,"updated":0,"skipped":0,"errors":1,"results":[{"external_id":"A","action":"error","error":"Missing required fields"}]`)}, once())
 	_, err := c.ERP.Sync(t.Context(), ERPRequest{Jobs: []Job{job("A")}})

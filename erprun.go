@@ -27,6 +27,7 @@ type erpBatch struct {
 	outcomes []Outcome
 	sent     []*sentRecord[any]
 	body     []byte
+	taken    func(*Outcome) // adds to a collision of natural keys which one it is
 }
 
 func (s *ERPService) prepare(req ERPRequest, opts []CallOption, writes bool) (*erpRun, error) {
@@ -107,6 +108,7 @@ func (c *checker) writable(extra map[string]any) {
 // gather applies the local rules to one entity's records and encodes the rest.
 func gather[R any, P recordPtr[R]](run *erpRun, entity Entity, records []R, rules func(*checker, P)) erpBatch {
 	b := erpBatch{entity: entity, outcomes: make([]Outcome, len(records))}
+	b.taken = func(o *Outcome) { o.nameTaken(P(&records[o.Index])) }
 	source := run.cfg.source
 	verdict := (&syncer[R, P, struct{}]{}).screen(records, source)
 	for i := range records {
@@ -322,6 +324,9 @@ func (run *erpRun) settle(b *erpBatch, err error) []Outcome {
 		}
 		o.Record = s.record
 		o.fail(e)
+		if same[f.message] == 1 { // of several it may be another's
+			b.taken(o)
+		}
 	}
 	return b.outcomes
 }
