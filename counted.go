@@ -63,7 +63,34 @@ func (d *delivery[R, P]) deliverMisread(list []*sentRecord[R], out *result, answ
 		}
 		open = append(open, s)
 	}
+	if written && answer.created == len(open) && !out.ambiguous {
+		open, written = d.shownMade(open, out)
+	}
 	d.deliverCounted(open, written)
+}
+
+// shownMade settles the records that have a row now, of which there was none before a
+// bulk. It returns the others, and whether some of them may have one, too.
+func (d *delivery[R, P]) shownMade(list []*sentRecord[R], out *result) (others []*sentRecord[R], written bool) {
+	if !d.e.co.asksRows(d.c.entity) {
+		return list, true
+	}
+	keys := make([]Key, len(list))
+	for i, s := range list {
+		keys[i] = s.key
+	}
+	found, asked, err := d.e.co.diffKeys(d.e.flight.goOn, d.e.cfg, d.c.entity, keys, true)
+	d.asked(asked)
+	for _, s := range list {
+		switch r := found[s.key]; {
+		case r.exists() && r.id != "":
+			d.arrive(s, out, StatusCreated, r.id)
+		default:
+			others = append(others, s)
+			written = written || err != nil || r.status != DiffCreate
+		}
+	}
+	return others, written
 }
 
 func (d *delivery[R, P]) dialect() *dialect { return &d.e.co.shared.dialect }

@@ -1,6 +1,7 @@
 package eryxon
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 
@@ -111,4 +112,25 @@ func TestAServerWithoutReadsIsNoneThatFills(t *testing.T) {
 		res, _ := c.Parts.BulkSync(t.Context(), []Part{{ExternalID: "SO-001-10", JobExternalID: "SO-001", PartNumber: "PART-A", Quantity: Some(10)}})
 		assert.Equal(t, StatusCreated, res.Outcomes[0].Status)
 	}
+}
+
+// The bulk that shows a server to be one that counts is not made once more for that:
+// where it has made rows of which there was none they are there, and told with their
+// ids.
+func TestTheFirstBulkIsNotMadeTwice(t *testing.T) {
+	srv := eryxontest.New(eryxontest.WithRelease(eryxontest.V08))
+	srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "N2"})
+	jobs := make([]Job, 4)
+	for i := range jobs {
+		jobs[i] = Job{ExternalID: fmt.Sprint("J", i), JobNumber: fmt.Sprint("N", i)}
+	}
+	res, err := onServer(t, srv).Jobs.BulkSync(t.Context(), jobs)
+	require.ErrorIs(t, err, ErrNaturalKeyTaken)
+	assert.Equal(t, Counts{Created: 3, Failed: 1}, res.Counts, "one has lost its number to another row, without a word")
+	for i, o := range res.Outcomes {
+		if row, found := srv.Row(eryxontest.Jobs, "SAP", jobs[i].ExternalID); found {
+			assert.Equal(t, row["id"], o.ID)
+		}
+	}
+	assert.Len(t, srv.Requests(), 3, "the bulk, the question, and the one that was lost")
 }
