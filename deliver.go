@@ -352,6 +352,9 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 		} else {
 			_ = o.close(nil) // nothing to keep
 			d.landed = true
+			if diffable(d.c.entity) { // of the others servers tell nothing anyway, or by their list
+				d.dialect().sawThere(d.c.entity, s.key)
+			}
 		}
 		if f.status == StatusFailed {
 			d.landed = true // the server is well, the record is not

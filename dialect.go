@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"math"
 	"net/http"
 	"slices"
@@ -81,7 +82,9 @@ type dialect struct {
 	lacking   map[Entity]error         // nothing of the entity can be written, and why
 	absent    map[string]bool          // optional columns that the server lacks, as entity.column
 	ids       map[entityKey]string
-	limits    map[Entity]int // records that a bulk takes, where fewer than documented
+	there     map[uint64]struct{} // hashes of entityKeys whose rows are there
+	seed      maphash.Seed        // of these hashes
+	limits    map[Entity]int      // records that a bulk takes, where fewer than documented
 
 	asking  chan struct{} // has room for the one call that asks the server
 	making  chan struct{} // has room for the one request that makes rows

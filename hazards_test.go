@@ -190,3 +190,28 @@ func TestAShortGatewayMakesNoSuccess(t *testing.T) {
 		assert.False(t, o.Status.Success() && row["material"] != "Steel", "%s is %s", o.Key, o.Status)
 	}
 }
+
+// Of rows that the client has synced itself it is known that they are there.
+func TestKnownRowsAreNotAskedAbout(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V01, eryxon.WithRelease(eryxon.ReleaseV01))
+	ctx := t.Context()
+	_, err := client.SyncAll(ctx, shopFloor("P1", "P2"))
+	require.NoError(t, err)
+	whole := eryxon.Part{ExternalID: "P3", PartNumber: "P3", JobExternalID: "J", Material: eryxon.Some("Steel"), Quantity: eryxon.Some(2)}
+	_, err = client.Parts.Sync(ctx, whole)
+	require.NoError(t, err)
+	part := func(id string) eryxon.Part { return eryxon.Part{ExternalID: id, PartNumber: id, JobExternalID: "J"} }
+
+	before := len(srv.Requests())
+	res, err := client.Parts.BulkSync(ctx, []eryxon.Part{part("P1"), part("P2"), part("P3")})
+	require.ErrorIs(t, err, eryxon.ErrValidation)
+	assert.Equal(t, 3, res.Counts.Failed)
+	_, err = client.Parts.Sync(ctx, part("P1"))
+	require.ErrorIs(t, err, eryxon.ErrValidation)
+	assert.Len(t, srv.Requests(), before, "what would be overwritten is refused without a request")
+
+	res, err = client.Parts.BulkSync(ctx, []eryxon.Part{part("P1"), part("P4")})
+	require.Error(t, err)
+	assert.Equal(t, eryxon.StatusCreated, res.Outcomes[1].Status, "a new one is asked about")
+	assert.Len(t, srv.Requests(), before+2)
+}

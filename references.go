@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"hash/maphash"
 	"math"
 	"sync"
 )
@@ -39,7 +40,30 @@ func (d *dialect) forget(keys []entityKey) {
 	defer d.mu.Unlock()
 	for _, k := range keys {
 		delete(d.ids, k)
+		delete(d.there, maphash.Comparable(d.seed, k))
 	}
+}
+
+// sawThere remembers that a row is there, in a few bytes: servers that fill are asked
+// about those alone of which nothing is known.
+func (d *dialect) sawThere(e Entity, k Key) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.there == nil || len(d.there) >= knownIDs {
+		d.there, d.seed = make(map[uint64]struct{}), maphash.MakeSeed()
+	}
+	d.there[maphash.Comparable(d.seed, entityKey{e, k})] = struct{}{}
+}
+
+// isThere reports whether a row is known to be there.
+func (d *dialect) isThere(e Entity, k Key) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.there) == 0 {
+		return d.ids[entityKey{e, k}] != ""
+	}
+	_, there := d.there[maphash.Comparable(d.seed, entityKey{e, k})]
+	return there || d.ids[entityKey{e, k}] != ""
 }
 
 func (d *dialect) id(e Entity, k Key) string {

@@ -202,7 +202,7 @@ func (s *syncer[R, P, Row]) vet(ctx context.Context, cfg *config, r P, key Key) 
 			return nil, refused, err
 		}
 		return cells, nil, nil
-	case diffable(s.at.entity):
+	case diffable(s.at.entity) && !s.co.shared.dialect.isThere(s.at.entity, key):
 		found, _, err := s.co.diffKeys(ctx, cfg, s.at.entity, []Key{key}, false)
 		if err == nil && found[key].status == DiffCreate {
 			return nil, nil, nil
@@ -278,6 +278,9 @@ func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *Syn
 	res.Response = out.response()
 	res.RequestID, res.Attempts = out.requestID, out.attempts
 	res.Status, res.ID, res.Row = status, id, decodeRow[Row](out.row)
+	if status.Success() && diffable(s.at.entity) {
+		s.co.shared.dialect.sawThere(s.at.entity, res.Key)
+	}
 	err = res.close(cause)
 	res.nameTaken(r)
 	return res, err

@@ -119,17 +119,18 @@ func (d *delivery[R, P]) existence(list []*sentRecord[R], cells cellRows) (exist
 			}
 		}
 		return partition(list, func(s *sentRecord[R]) bool {
-			return d.cells.named(naturalName(P(&s.record))) || d.cells[d.dialect().id(d.c.entity, s.key)] != nil
+			return d.cells.named(naturalName(P(&s.record))) || d.cells[cmpOr(d.dialect().id(d.c.entity, s.key), d.e.cfg.run.id(d.c.entity, s.key))] != nil
 		})
 	}
-	var keys []Key
-	for _, s := range list {
-		if d.dialect().id(d.c.entity, s.key) == "" && d.e.cfg.run.id(d.c.entity, s.key) == "" {
-			keys = append(keys, s.key)
-		}
+	existing, list = partition(list, func(s *sentRecord[R]) bool {
+		return d.dialect().isThere(d.c.entity, s.key) || d.e.cfg.run.id(d.c.entity, s.key) != ""
+	})
+	if len(list) == 0 || d.done.end != nil {
+		return append(existing, list...), nil
 	}
-	if len(keys) == 0 || d.done.end != nil {
-		return list, nil
+	keys := make([]Key, len(list))
+	for i, s := range list {
+		keys[i] = s.key
 	}
 	found, out, err := d.e.co.diffKeys(d.e.flight.goOn, d.e.cfg, d.c.entity, keys, true)
 	d.asked(out)
