@@ -314,8 +314,12 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 		f := &found[i]
 		if s.vetted && first && f.wasThere() {
 			copied := s.record
-			if d.madeWithParent(s) { // it was of another, unless an answer was lost
-				d.unknown(s, out, f.id, &RecordError{Message: "it was there, of another part, and the server has overwritten with defaults what the record leaves out", kind: ErrConflict})
+			if d.madeWithParent(s) {
+				text := "it was there, of another part, and the server has overwritten with defaults what the record leaves out"
+				if out.ambiguous {
+					text = "an answer was lost, after which it was there: if it was before, of another part, the server has overwritten with defaults what the record leaves out"
+				}
+				d.unknown(s, out, f.id, &RecordError{Message: text, kind: ErrConflict})
 				continue
 			}
 			if d.cells.restore(any(P(&copied)), f.id) { // it was there under another name
