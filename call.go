@@ -148,7 +148,11 @@ func (co *core) admit(ctx context.Context, cfg *config) (int64, time.Duration, e
 	if cfg.spent != nil && cfg.spent.Add(1) > int64(cfg.budget) {
 		return 0, 0, ErrRequestBudget
 	}
-	seq, waited, err := co.shared.limiter.acquire(ctx, cfg.allowance())
+	may := cfg.allowance()
+	if cfg.retry.MaxAttempts > 1 { // to be turned away and to come again takes as long
+		may.maxPause = cfg.retry.MaxDelay
+	}
+	seq, waited, err := co.shared.limiter.acquire(ctx, may)
 	if err != nil && cfg.spent != nil {
 		cfg.spent.Add(-1) // nothing was sent
 	}

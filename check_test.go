@@ -405,6 +405,9 @@ func TestCheckThatEndsEarly(t *testing.T) {
 			assert.Contains(t, report.String(), "ended early")
 			assert.Len(t, srv.Requests(), report.Requests)
 
+			h = st.of(t)
+			h.Quota = spending{} // what the 429 asked for is over
+			st.header, _ = json.Marshal(h)
 			run, err := onServer(t, srv).SyncAll(t.Context(), data, WithState(st))
 			require.NoError(t, err)
 			assert.Equal(t, 1, run.Total().Counts.Updated)

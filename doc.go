@@ -204,8 +204,9 @@
 // Syncs are idempotent by key, so single and bulk ones alike are repeated after
 // connection errors, answers cut short, and the statuses 408, 425, 429, 502,
 // 503, 504 and 546: 4 attempts in all, with growing random delays, and never
-// sooner than Retry-After asks ([WithRetryPolicy]). A bulk request that takes
-// too long is split instead. What the server refuses for good is not repeated.
+// sooner than Retry-After or a 429's reset asks ([WithRetryPolicy]). A bulk
+// request that takes too long is split instead. What the server refuses for good
+// is not repeated.
 //
 // A context bounds the whole call, waits included; [WithAttemptTimeout] bounds
 // each attempt, 3 minutes by default, because the hosting gateway may work for

@@ -329,7 +329,7 @@ func TestDoctorOnAnAnswerThatIsNone(t *testing.T) {
 		"teapot":        {answer(418, `{}`), "P----oo-", nil, "418", "later"},
 		"plan":          {refusal(402, "QUOTA_EXCEEDED", "plan full"), "o----Po-", ErrQuotaExceeded, "plan full", "raise its plan"},
 		"limit":         {refusal(429, "RATE_LIMIT_EXCEEDED", "too many"), "o----Po-", ErrRateLimited, "no request is left", "wait"},
-		"limit by name": {answer(429, "", "Retry-After", "7200"), "o----Po-", ErrRateLimited, "no request is left for 2h0m", "wait"},
+		"limit by name": {answer(429, "", "Retry-After", "7200"), "o----Po-", ErrRateLimited, ", for 2h0m", "wait"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dated := func(r *http.Request) (*http.Response, error) {

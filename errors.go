@@ -241,7 +241,11 @@ func (e *RateLimitError) Error() string {
 	case e.Reset.IsZero():
 		b.WriteString("; sync again later")
 	default:
-		fmt.Fprintf(&b, "; sync again after %s, or allow waiting with WithMaxWait", e.Reset.UTC().Format(time.RFC3339))
+		fmt.Fprintf(&b, "; sync again after %s", e.Reset.UTC().Format(time.RFC3339))
+		if e.RetryAfter > 0 {
+			fmt.Fprintf(&b, ", in %s", e.RetryAfter.Round(time.Second))
+		}
+		b.WriteString(", or allow waiting with WithMaxWait")
 	}
 	return b.String()
 }

@@ -117,7 +117,9 @@ func TestErrorTextsTellTheCallAndWhatToDo(t *testing.T) {
 		"eryxon: PUT /api-jobs/sync: 401 VALIDATION_ERROR: 1 error(s) in job; due_date: not a date (request id r-1, 1 attempt)": &ValidationError{
 			Code: "VALIDATION_ERROR", Message: "1 error(s) in job", Details: []FieldError{{Field: "due_date", Message: "not a date"}}, api: api},
 		"eryxon: rate limit reached, request not sent; sync again after 2026-11-24T09:52:29Z, or allow waiting with WithMaxWait": &RateLimitError{Reset: reset},
-		"eryxon: rate limit reached, request not sent; sync again later":                                                         &RateLimitError{},
+		"eryxon: rate limit reached, request not sent; sync again after 2026-11-24T09:52:29Z, in 1m30s, or allow waiting with WithMaxWait": &RateLimitError{
+			Reset: reset, RetryAfter: 90*time.Second + 400*time.Millisecond},
+		"eryxon: rate limit reached, request not sent; sync again later": &RateLimitError{},
 		"eryxon: PUT /api-jobs/sync: 401 UNAUTHORIZED: Invalid API key (request id r-1, 1 attempt); sync again after waiting for 1m30s": &RateLimitError{
 			Sent: true, RetryAfter: 90 * time.Second, api: api},
 		"eryxon: job SAP/SO-1 (record 3): failed: PUT /api-jobs/sync: 401 UNAUTHORIZED: Invalid API key (request id r-1, 1 attempt); check the API key: revoked, mistyped, or of another installation": &RecordError{

@@ -143,10 +143,6 @@ func (co *core) judgeRefusal(cl *call, res *result, env *envelope, own bool, bod
 		v.err = &RateLimitError{Limit: limits.limit, Remaining: max(0, limits.left), Reset: limits.reset, RetryAfter: max(0, limits.retryAfter), Sent: true, api: api}
 		v.fate, v.retry = fateNotSent, true
 		v.floor = limits.retryAfter
-		if limits.left == 0 && !limits.reset.IsZero() {
-			// Retry-After in whole seconds may fall short of the window's end.
-			v.floor = max(v.floor, limits.reset.Sub(now))
-		}
 	case ErrValidation:
 		v.err = newValidationError(api, env.details)
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
 	"math"
 	"net/http"
 	"strconv"
@@ -17,7 +16,8 @@ import (
 // client has spent. The documented headers X-RateLimit-Limit, -Remaining and
 // -Reset are read in every format seen or likely: ISO 8601, HTTP-date, epoch
 // seconds or milliseconds, seconds from now. Servers in the field send them
-// with a 429 only; until one does, Known is false.
+// with a 429 only; until one does, Known is false. A 429 that tells a reset or a
+// Retry-After and not what is left means that nothing is until then.
 type RateLimit struct {
 	Known      bool      `json:"known"`       // Remaining is known and the window has not ended
 	Limit      int       `json:"limit"`       // requests a window, 0 if unknown
@@ -41,6 +41,9 @@ type limiter struct {
 	reset    time.Time
 	observed time.Time
 	newest   int64 // sequence number of the newest attempt that told the remaining
+	// paused is when requests are possible again by a 429 that does not tell
+	// how many are left. It ends whatever is known of the window.
+	paused time.Time
 
 	window time.Time // first request of the current day's window, zero before it
 	spent  int       // requests in it, those of earlier runs included
@@ -55,6 +58,9 @@ type allowance struct {
 	plan    int // requests a window, 0 where nobody has told
 	reserve int // of them, to be left for others
 	maxWait time.Duration
+	// maxPause is how long to wait, if more than maxWait, after a 429 that does
+	// not tell what is left: as long as a retry would.
+	maxPause time.Duration
 }
 
 // remaining is what is left of the allowance, and till when; -1 where it is not
@@ -73,6 +79,9 @@ func (l *limiter) remaining(a allowance, now time.Time) (left int, reset time.Ti
 			}
 		}
 	}
+	if !l.paused.IsZero() && (left != 0 || reset.Before(l.paused)) {
+		left, reset = 0, l.paused
+	}
 	return left, reset
 }
 
@@ -85,13 +94,15 @@ type spending struct {
 	Limit int       `json:"limit"`
 	Left  int       `json:"left"`
 	Reset time.Time `json:"reset"`
+	// Till when it turns requests away without a word on what is left.
+	Paused time.Time `json:"paused,omitzero"`
 }
 
 func (l *limiter) spending() spending {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.expire(time.Now())
-	return spending{Window: l.window, Spent: l.spent, Known: l.known, Limit: l.limit, Left: l.left, Reset: l.reset}
+	return spending{Window: l.window, Spent: l.spent, Known: l.known, Limit: l.limit, Left: l.left, Reset: l.reset, Paused: l.paused}
 }
 
 // resume goes on from what earlier runs have spent. Other runs may have used
@@ -112,6 +123,9 @@ func (l *limiter) resume(s spending, now time.Time) {
 	}
 	if s.Known && !l.known && (s.Reset.IsZero() || now.Before(s.Reset)) && s.Reset.Sub(now) < farthest {
 		l.known, l.left, l.reset, l.limit = true, s.Left, s.Reset, s.Limit
+	}
+	if s.Paused.After(l.paused) && s.Paused.Sub(now) < farthest {
+		l.paused = s.Paused
 	}
 }
 
@@ -147,14 +161,17 @@ func (l *limiter) expire(now time.Time) {
 	if !l.reset.IsZero() && !now.Before(l.reset) {
 		l.known, l.reset = false, time.Time{}
 	}
+	if !now.Before(l.paused) {
+		l.paused = time.Time{}
+	}
 	if !l.window.IsZero() && !now.Before(l.window.Add(quotaWindow)) {
 		l.window, l.spent, l.kept = time.Time{}, 0, 0
 	}
 }
 
 // acquire charges one attempt and returns its sequence number. Where the quota
-// is known to be used up, but for the reserve, it waits for the window's end, at
-// most maxWait, or fails without charging.
+// is known to be used up, but for the reserve, or a 429 has asked for a pause, it
+// waits for the end of that, at most maxWait, or fails without charging.
 func (l *limiter) acquire(ctx context.Context, a allowance) (seq int64, waited time.Duration, err error) {
 	for {
 		now := time.Now()
@@ -175,9 +192,13 @@ func (l *limiter) acquire(ctx context.Context, a allowance) (seq int64, waited t
 			return seq, waited, nil
 		}
 		refused := &RateLimitError{Limit: cmp.Or(l.limit, a.plan), Remaining: left, Reset: reset, RetryAfter: max(0, reset.Sub(now))}
+		patience := a.maxWait
+		if reset.Equal(l.paused) {
+			patience = max(patience, a.maxPause)
+		}
 		l.mu.Unlock()
 
-		if reset.IsZero() || refused.RetryAfter > a.maxWait || !endsBefore(ctx, refused.Reset) {
+		if reset.IsZero() || refused.RetryAfter > patience || !endsBefore(ctx, refused.Reset) {
 			return 0, waited, refused
 		}
 		if err := sleep(ctx, refused.RetryAfter); err != nil {
@@ -199,6 +220,8 @@ type limitReport struct {
 	left       int // -1: not said
 	reset      time.Time
 	retryAfter time.Duration // -1: not said
+	skew       time.Duration // how far the server's clock is ahead
+	refused    bool          // a 429 that does not say what is left
 }
 
 func (r limitReport) silent() bool {
@@ -220,7 +243,10 @@ func (l *limiter) observe(seq int64, r limitReport, now time.Time) {
 		l.limit = r.limit
 	}
 	if r.left < 0 {
-		if r.reset.After(l.reset) && !l.known {
+		switch {
+		case r.refused && r.reset.After(l.paused):
+			l.paused = r.reset
+		case !r.refused && r.reset.After(l.reset) && !l.known:
 			l.reset = r.reset
 		}
 		return
@@ -254,7 +280,7 @@ func (l *limiter) observe(seq int64, r limitReport, now time.Time) {
 // be read counts as not said.
 func readLimit(h http.Header, now time.Time) limitReport {
 	skew := clockSkew(h, now)
-	r := limitReport{left: -1, retryAfter: -1}
+	r := limitReport{left: -1, retryAfter: -1, skew: skew}
 	if n, ok := parseCount(h.Get("X-RateLimit-Limit")); ok {
 		r.limit = n
 	}
@@ -322,7 +348,7 @@ func parseMoment(s string, now time.Time, skew time.Duration) (time.Time, bool) 
 		default:
 			t = time.UnixMilli(int64(n)).Add(-skew)
 		}
-	} else if t, err = time.Parse(time.RFC3339Nano, s); err == nil {
+	} else if t, err = parseTime(s); err == nil {
 		t = t.Add(-skew)
 	} else if t, err = http.ParseTime(s); err == nil {
 		t = t.Add(-skew)
@@ -354,34 +380,39 @@ func parseRetryAfter(s string, now time.Time, skew time.Duration) time.Duration 
 	return max(0, t.Add(-skew).Sub(now))
 }
 
-// completed fills in what a 429 tells in its body rather than its headers.
+// completed is the report of a 429: its body may tell what its headers don't,
+// and where neither tells what is left, nothing is. The end of the window and
+// the time to wait stand for each other; of both, the later counts.
 func (r limitReport) completed(body []byte, now time.Time) limitReport {
-	var info struct {
+	var answer struct {
 		Error struct {
-			RateLimitInfo struct {
-				Remaining  *int     `json:"remaining"`
-				ResetAt    string   `json:"resetAt"`
-				RetryAfter *float64 `json:"retryAfter"`
+			Info struct {
+				Remaining  looseText `json:"remaining"`
+				ResetAt    looseText `json:"resetAt"`
+				RetryAfter looseText `json:"retryAfter"`
 			} `json:"rateLimitInfo"`
 		} `json:"error"`
 	}
-	if json.Unmarshal(body, &info) == nil {
-		i := info.Error.RateLimitInfo
-		if r.left < 0 && i.Remaining != nil && *i.Remaining >= 0 {
-			r.left = *i.Remaining
-		}
-		if r.retryAfter < 0 && i.RetryAfter != nil {
-			r.retryAfter = parseRetryAfter(fmt.Sprint(*i.RetryAfter), now, 0)
-		}
-		if r.reset.IsZero() && r.retryAfter < 0 {
-			r.reset, _ = parseMoment(i.ResetAt, now, 0)
-		}
+	_ = json.Unmarshal(body, &answer) // what can't be read is not said
+	info := answer.Error.Info
+	if n, ok := parseCount(string(info.Remaining)); ok && r.left < 0 {
+		r.left = n
 	}
-	if r.reset.IsZero() && r.retryAfter > 0 && r.left == 0 {
-		r.reset = now.Add(r.retryAfter)
+	if r.retryAfter < 0 {
+		r.retryAfter = parseRetryAfter(string(info.RetryAfter), now, r.skew)
 	}
-	if r.retryAfter < 0 && r.left == 0 && !r.reset.IsZero() {
-		r.retryAfter = max(0, r.reset.Sub(now))
+	if r.reset.IsZero() {
+		r.reset, _ = parseMoment(string(info.ResetAt), now, r.skew)
+	}
+	if r.left > 0 {
+		return r // it is not the window that refuses
+	}
+	r.refused = r.left < 0
+	if !r.reset.IsZero() {
+		r.retryAfter = max(r.retryAfter, r.reset.Sub(now))
+	}
+	if end := now.Add(r.retryAfter); r.retryAfter > 0 && r.reset.Before(end) {
+		r.reset = end
 	}
 	return r
 }

@@ -36,6 +36,9 @@ func TestResetIsReadInEveryFormat(t *testing.T) {
 		"2026-11-24T12:59:59+01:00":        reset,
 		"2026-11-24T11:59:59.123456+00:00": reset.Add(123456 * time.Microsecond),
 		`"2026-11-24T11:59:59Z"`:           reset,
+		"2026-11-24T11:59:59":              reset, // without a zone: UTC
+		"2026-11-24T11:59:59.866":          reset.Add(866 * time.Millisecond),
+		"2026-11-24 12:59:59+01":           reset,
 		" 2026-11-24T11:59:59Z ":           reset,
 		"Tue, 24 Nov 2026 11:59:59 GMT":    reset,
 		"Tuesday, 24-Nov-26 11:59:59 GMT":  reset,
@@ -134,6 +137,12 @@ func say(l *limiter, seq int64, after time.Duration, left int, reset time.Durati
 	l.observe(seq, r, noon.Add(after))
 }
 
+// refuse has it observe a 429 that tells nothing but when to come again.
+func refuse(l *limiter, after, wait time.Duration) {
+	now := noon.Add(after)
+	l.observe(1, limitReport{left: -1, retryAfter: wait}.completed(nil, now), now)
+}
+
 func TestTheTrackerKeepsTheTruestReport(t *testing.T) {
 	hour := time.Hour
 	for name, tt := range map[string]struct {
@@ -159,6 +168,13 @@ func TestTheTrackerKeepsTheTruestReport(t *testing.T) {
 		"the reset comes later":                 {func(l *limiter) { say(l, 1, 0, 3, 0); say(l, 2, 1, 2, hour) }, 1, true, 2, hour},
 		"a silent answer changes nothing":       {func(l *limiter) { say(l, 1, 0, 3, hour); say(l, 2, 1, -1, 0) }, 1, true, 3, hour},
 		"a reset alone":                         {func(l *limiter) { say(l, 1, 0, -1, hour) }, 1, false, 0, hour},
+		"a refusal alone":                       {func(l *limiter) { refuse(l, 0, hour) }, 1, true, 0, hour},
+		"until it ends":                         {func(l *limiter) { refuse(l, 0, hour) }, hour, false, 0, 0},
+		"of two refusals the later end":         {func(l *limiter) { refuse(l, 0, hour); refuse(l, 1, time.Minute) }, 1, true, 0, hour},
+		"a refusal stops what is left":          {func(l *limiter) { say(l, 1, 0, 3, hour); refuse(l, 0, time.Minute) }, 1, true, 0, time.Minute},
+		"and what is left comes back":           {func(l *limiter) { say(l, 1, 0, 3, hour); refuse(l, 0, time.Minute) }, time.Minute, true, 3, hour},
+		"a refusal opens no window":             {func(l *limiter) { say(l, 1, 0, 0, hour); refuse(l, 0, time.Minute) }, 1, true, 0, hour},
+		"an absurd one that a state has kept":   {func(l *limiter) { l.resume(spending{Paused: noon.Add(2 * farthest)}, noon) }, 1, false, 0, 0},
 		"a reset alone keeps what is known":     {func(l *limiter) { say(l, 1, 0, 3, hour); say(l, 2, 1, -1, 2*hour) }, 1, true, 3, hour},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -356,9 +372,22 @@ func TestA429IsReadFromHeadersOrBody(t *testing.T) {
 			"body without retryAfter":  {`{"remaining":0,"resetAt":"` + reset.Format(time.RFC3339Nano) + `"}`, nil, true, true},
 			"headers alone":            {`null`, []string{"Retry-After", "86399", "X-RateLimit-Remaining", "0", "X-RateLimit-Reset", reset.Format(time.RFC3339Nano)}, true, true},
 			"headers without reset":    {`null`, []string{"Retry-After", "86399", "X-RateLimit-Remaining", "0"}, true, true},
-			"Retry-After alone":        {`null`, []string{"Retry-After", "86399"}, false, false},
-			"odd types in the body":    {`{"remaining":"none","resetAt":7,"retryAfter":"long"}`, []string{"Retry-After", "86399"}, false, false},
-			"negative values":          {`{"remaining":-1,"retryAfter":-1}`, []string{"Retry-After", "86399"}, false, false},
+			"Retry-After alone":        {`null`, []string{"Retry-After", "86399"}, true, true},
+			"reset alone":              {`null`, []string{"X-RateLimit-Reset", reset.Format(time.RFC3339)}, true, true},
+			"reset alone, in seconds":  {`null`, []string{"X-RateLimit-Reset", "86399"}, true, true},
+			"reset without a zone":     {`null`, []string{"X-RateLimit-Reset", reset.Format("2006-01-02T15:04:05")}, true, true},
+			"resetAt alone":            {`{"resetAt":"` + reset.Format(time.RFC3339) + `"}`, nil, true, true},
+			"resetAt in epoch seconds": {`{"remaining":0,"resetAt":` + strconv.FormatInt(reset.Unix(), 10) + `}`, nil, true, true},
+			"resetAt in epoch millis":  {`{"resetAt":` + strconv.FormatInt(reset.UnixMilli(), 10) + `,"retryAfter":86398}`, nil, true, true},
+			"retryAfter alone":         {`{"retryAfter":86399}`, nil, true, true},
+			"retryAfter in a string":   {`{"remaining":0,"retryAfter":"86399"}`, nil, true, true},
+			"odd remaining":            {`{"remaining":{"day":0},"retryAfter":86399}`, nil, true, true},
+			"odd resetAt":              {`{"remaining":0,"resetAt":["tomorrow"],"retryAfter":86399}`, nil, true, true},
+			"odd retryAfter":           {`{"remaining":"0","resetAt":"` + reset.Format(time.RFC3339) + `","retryAfter":true}`, nil, true, true},
+			"odd types in the body":    {`{"remaining":"none","resetAt":7,"retryAfter":"long"}`, []string{"Retry-After", "86399"}, true, true},
+			"negative values":          {`{"remaining":-1,"retryAfter":-1}`, []string{"Retry-After", "86399"}, true, true},
+			"the later one counts":     {`null`, []string{"Retry-After", "86399", "X-RateLimit-Reset", "60"}, true, true},
+			"something is left":        {`{"remaining":7}`, []string{"Retry-After", "86399"}, false, false},
 			"headers win over body":    {`{"remaining":7,"retryAfter":1}`, []string{"Retry-After", "86399", "X-RateLimit-Remaining", "0"}, true, true},
 			"a body that says nothing": {`7`, []string{"Retry-After", "86399", "X-RateLimit-Remaining", "0"}, true, true},
 		} {
@@ -381,6 +410,108 @@ func TestA429IsReadFromHeadersOrBody(t *testing.T) {
 			assert.Equalf(t, tt.blocks, !limited.Sent, "%s: a known end of the window spares the request", name)
 			assert.Len(t, s.requests(), map[bool]int{true: 1, false: 2}[tt.blocks])
 		}
+	})
+}
+
+// The body's resetAt is of the server's clock, as the headers' is.
+func TestResetInTheBodyIsCorrectedForClockSkew(t *testing.T) {
+	for _, skew := range []time.Duration{0, time.Hour, -time.Hour} {
+		r := readLimit(headerOf("Date", noon.Add(skew).Format(http.TimeFormat)), noon)
+		r = r.completed(fmt.Appendf(nil, `{"error":{"rateLimitInfo":{"resetAt":%q}}}`, noon.Add(skew+time.Minute).Format(time.RFC3339)), noon)
+		assert.Equal(t, noon.Add(time.Minute), r.reset)
+		assert.Equal(t, time.Minute, r.retryAfter)
+	}
+}
+
+// A 429 that tells nothing but when to come again holds the whole client back
+// till then. Short of what a retry would wait, its calls wait.
+func TestA429WithoutRemainingHoldsTheClientBack(t *testing.T) {
+	for _, header := range []string{"Retry-After", "X-RateLimit-Reset"} {
+		limited := answer(429, "", header, "5")
+		t.Run(header, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				empty := answer(200, `{"success":true,"data":{"jobs":[]}}`)
+				c, s := scripted(t, []httpmock.Responder{limited, empty})
+				read := func(opts ...CallOption) (int, error) {
+					var w watch
+					_, err := collect(c.Jobs.List(t.Context(), JobListOptions{}, append(opts, w.option())...))
+					return len(w.all()), err
+				}
+				start := time.Now()
+				var wg sync.WaitGroup
+				wg.Go(func() {
+					attempts, err := read()
+					assert.NoError(t, err)
+					assert.Equal(t, 2, attempts, "turned away, and retried")
+				})
+				synctest.Wait()
+				assert.Len(t, s.requests(), 1)
+				assert.Equal(t, RateLimit{Known: true, Reset: start.Add(5 * time.Second), ObservedAt: start, Requests: 1}, c.RateLimit())
+
+				for _, impatient := range []CallOption{hasty(4), WithRetryPolicy(RetryPolicy{1, time.Second, time.Minute})} {
+					_, err := read(impatient)
+					var limited *RateLimitError
+					if assert.ErrorAs(t, err, &limited) {
+						assert.Equal(t, RateLimitError{Reset: start.Add(5 * time.Second), RetryAfter: 5 * time.Second}, *limited)
+					}
+				}
+				for _, patient := range [][]CallOption{nil, {once(), WithMaxWait(5 * time.Second)}} {
+					wg.Go(func() {
+						attempts, err := read(patient...)
+						assert.NoError(t, err)
+						assert.Equal(t, 1, attempts)
+						assert.Equal(t, 5*time.Second, time.Since(start))
+					})
+				}
+				synctest.Wait()
+				assert.Len(t, s.requests(), 1, "none is sent before")
+				wg.Wait()
+				assert.Len(t, s.requests(), 4)
+				assert.False(t, c.RateLimit().Known)
+			})
+		})
+	}
+}
+
+// It says nothing of the window that other answers have told of.
+func TestA429WithoutRemainingKeepsWhatIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := scripted(t, []httpmock.Responder{
+			answer(200, updatedJob, "X-RateLimit-Remaining", "50", "X-RateLimit-Reset", "3600"),
+			answer(429, "", "Retry-After", "60"), answer(200, updatedJob),
+		}, hasty(4))
+		end := time.Now().Add(time.Hour)
+		_, err := c.Jobs.Sync(t.Context(), job("SO-1"))
+		require.NoError(t, err)
+		for range 3 {
+			_, err = c.Jobs.Sync(t.Context(), job("SO-1"))
+			require.ErrorIs(t, err, ErrRateLimited)
+		}
+		assert.Len(t, s.requests(), 2)
+		assert.Zero(t, c.RateLimit().Remaining)
+		assert.Equal(t, time.Now().Add(time.Minute), c.RateLimit().Reset)
+		time.Sleep(time.Minute)
+		assert.Equal(t, 49, c.RateLimit().Remaining)
+		assert.Equal(t, end, c.RateLimit().Reset)
+		_, err = c.Jobs.Sync(t.Context(), job("SO-1"))
+		require.NoError(t, err)
+	})
+}
+
+// A process that starts anew does not ask before its predecessor might.
+func TestA429WithoutRemainingHoldsTheNextProcessBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := eryxontest.New()
+		srv.Script("/api-jobs/bulk-sync", eryxontest.Answer(429, headerOf("Retry-After", "18000"), ""))
+		st := newMemState()
+		for range 5 {
+			_, err := onServer(t, srv).Jobs.BulkSync(t.Context(), jobs(1), WithState(st))
+			require.ErrorIs(t, err, ErrRateLimited)
+			assert.Len(t, srv.Requests(), 1)
+			time.Sleep(time.Hour)
+		}
+		_, err := onServer(t, srv).Jobs.BulkSync(t.Context(), jobs(1), WithState(st))
+		require.NoError(t, err)
 	})
 }
 
@@ -460,6 +591,37 @@ func FuzzReadLimit(f *testing.F) {
 		l.observe(1, r, noon)
 		got := l.snapshot(allowance{}, noon)
 		if got.Known && (got.Remaining != r.left || !got.Reset.IsZero() && !got.Reset.After(noon)) {
+			t.Errorf("%+v was made of %+v", got, r)
+		}
+	})
+}
+
+// FuzzReadRefusal: whatever a 429 says, the client is held back for as long as
+// its error tells, and no longer than anybody can mean.
+func FuzzReadRefusal(f *testing.F) {
+	for _, info := range []string{`{"remaining":0,"resetAt":"2026-11-24T10:52:29.866Z","retryAfter":86399}`, `{"resetAt":1795521599866,"retryAfter":"7"}`, `{"remaining":[],"resetAt":{},"retryAfter":1e400}`, `7`} {
+		body := []byte(`{"success":false,"error":{"rateLimitInfo":` + info + `}}`)
+		f.Add(body, "", "", "", "Mon, 23 Nov 2026 12:00:00 GMT")
+		f.Add(body, "0", "3600", "5", "Mon, 23 Nov 2026 13:00:00 GMT")
+		f.Add(body, "3", "2026-11-24T10:52:29", "1.5", "")
+	}
+	f.Fuzz(func(t *testing.T, body []byte, left, reset, retryAfter, date string) {
+		h := http.Header{"X-Ratelimit-Remaining": {left}, "X-Ratelimit-Reset": {reset}, "Retry-After": {retryAfter}, "Date": {date}}
+		r := readLimit(h, noon).completed(body, noon)
+		if again := r.completed(body, noon); again != r {
+			t.Errorf("%+v became %+v", r, again)
+		}
+		if r.retryAfter < -1 || r.retryAfter > farthest {
+			t.Errorf("a wait that nobody can mean: %+v", r)
+		}
+		if r.left <= 0 && r.retryAfter > 0 && !r.reset.Equal(noon.Add(r.retryAfter)) {
+			t.Errorf("a wait that ends at another time: %+v", r)
+		}
+		var l limiter
+		l.observe(1, r, noon)
+		got := l.snapshot(allowance{}, noon)
+		held := got.Known && got.Remaining == 0 && got.Reset.After(noon)
+		if held != (r.left <= 0 && r.retryAfter > 0) || held && !got.Reset.Equal(r.reset) {
 			t.Errorf("%+v was made of %+v", got, r)
 		}
 	})

@@ -12,9 +12,11 @@ import (
 // Repeated are connection errors, answers cut short, and the statuses 408,
 // 425, 429, 502, 503, 504 and 546; a server's permanent refusal never is. The
 // delay before the n-th retry is drawn evenly between 0 and
-// min(MaxDelay, BaseDelay·2ⁿ⁻¹), and is at least what Retry-After asks for. A
-// Retry-After above both MaxDelay and [WithMaxWait] ends the call with a
-// [*RateLimitError] instead of waiting.
+// min(MaxDelay, BaseDelay·2ⁿ⁻¹), and is at least what Retry-After, or the reset
+// of a 429, asks for. Where that is above both MaxDelay and [WithMaxWait] the
+// call ends with a [*RateLimitError] instead of waiting. A 429 that does not say
+// how many requests are left holds the client's other calls back, too, and they
+// wait or end by the same rule.
 type RetryPolicy struct {
 	MaxAttempts int           // requests a call in all, 1 to 20; 1 means no retry
 	BaseDelay   time.Duration // greater than 0

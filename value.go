@@ -124,6 +124,21 @@ func ParseDate(s string) (Date, error) {
 	return DateOf(t), nil
 }
 
+// parseTime reads a point in time as servers and their databases print it: ISO
+// 8601, also with a space before the time, and with hours alone for the zone.
+// Without a zone it is UTC.
+func parseTime(s string) (t time.Time, err error) {
+	if len(s) > len(time.DateOnly) && s[len(time.DateOnly)] == ' ' {
+		s = s[:len(time.DateOnly)] + "T" + s[len(time.DateOnly)+1:]
+	}
+	for _, zone := range []string{"Z07:00", "Z07", "Z0700", ""} {
+		if t, err = time.Parse("2006-01-02T15:04:05"+zone, s); err == nil {
+			return t, nil
+		}
+	}
+	return t, err
+}
+
 // Year returns the year, 1 to 9999.
 func (d Date) Year() int { return int(d.year) }
 
