@@ -2,6 +2,7 @@ package eryxon
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jarcoal/httpmock"
 	"github.com/stretchr/testify/assert"
@@ -447,6 +449,54 @@ func TestListKeepsWhatItDoesNotKnow(t *testing.T) {
 	due, ok := rows[0].DueDate.Get()
 	assert.True(t, ok)
 	assert.Equal(t, NewDate(2024, 12, 31), DateOf(due.UTC()))
+}
+
+// A time and a whole number are read in every form that servers and their
+// databases print them in; what is neither is kept as it came.
+func TestListReadsColumnsInEveryForm(t *testing.T) {
+	list := func(t *testing.T, column, value string) JobRow {
+		t.Helper()
+		c, _ := scripted(t, []httpmock.Responder{answer(200, fmt.Sprintf(`{"success":true,"data":{"jobs":[{"id":"a",%q:%s}]}}`, column, value))})
+		rows, err := collect(c.Jobs.List(t.Context(), JobListOptions{}))
+		require.NoError(t, err)
+		require.Len(t, rows, 1)
+		return rows[0]
+	}
+	day := time.Date(2024, time.December, 31, 0, 0, 0, 0, time.UTC)
+	for text, want := range map[string]time.Time{
+		"2024-12-31": day, "2024-12-31T00:00:00+00:00": day, "2024-12-31T00:00:00Z": day, "2024-12-31T00:00:00": day,
+		"2024-12-31 00:00:00": day, "2024-12-31 00:00:00+00": day, "2024-12-31 00:00:00Z": day, "2024-12-31T02:00:00+0200": day,
+		"2024-12-31 05:30:00+05:30": day, "2024-12-30T19:00:00-05:00": day,
+		"2024-12-31 10:53:22.813+00": day.Add(10*time.Hour + 53*time.Minute + 22813*time.Millisecond),
+		"2024-12-31T00:00:00.5":      day.Add(500 * time.Millisecond),
+	} {
+		row := list(t, "due_date", `"`+text+`"`)
+		assert.Equal(t, Some(want), row.DueDate, text)
+		assert.Empty(t, row.Unknown, text)
+	}
+	for _, value := range []string{`""`, `"soon"`, `"2025-02-30"`, `"31.12.2024"`, `"2024-12-31T00"`, `"2024-12-31 "`, `"infinity"`, `1735603200`, `true`, `{}`} {
+		row := list(t, "due_date", value)
+		assert.Zero(t, row.DueDate, value)
+		assert.JSONEq(t, value, string(row.Unknown["due_date"]))
+	}
+	assert.Equal(t, Null[time.Time](), list(t, "due_date", "null").DueDate)
+
+	for value, want := range map[string]int{"5": 5, "5.0": 5, "-5.00": -5, `"5"`: 5, `"5.0"`: 5, `"-5"`: -5, "0.0": 0, `"9007199254740993"`: 9007199254740993} {
+		row := list(t, "priority", value)
+		assert.Equal(t, Some(want), row.Priority, value)
+		assert.Empty(t, row.Unknown, value)
+		cell := decodeRow[CellRow](json.RawMessage(`{"sequence":` + value + `}`))
+		assert.Equal(t, want, cell.Sequence, value)
+		assert.Empty(t, cell.Unknown, value)
+	}
+	for _, value := range []string{"5.5", `"5.5"`, `""`, `" 5"`, `"5 "`, `"0x5"`, `"high"`, "4.9999999999999999999", "99999999999999999999", "1e999999999", `"NaN"`, "true", `["5"]`, `{}`} {
+		row := list(t, "priority", value)
+		assert.Zero(t, row.Priority, value)
+		assert.Equal(t, value, string(row.Unknown["priority"]))
+		cell := decodeRow[CellRow](json.RawMessage(`{"sequence":` + value + `}`))
+		assert.Zero(t, cell.Sequence, value)
+		assert.Equal(t, value, string(cell.Unknown["sequence"]))
+	}
 }
 
 // The recordings of lists are read.
