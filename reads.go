@@ -211,8 +211,9 @@ func (p *page) last(limit, next int) bool {
 	switch {
 	case len(p.rows) == 0:
 		return true
-	case p.total >= 0:
-		return next >= p.total
+	case p.total >= next:
+		return p.total == next
+	// Less than what was read is no total.
 	case p.more != nil:
 		return !*p.more
 	case p.limit > 0:
@@ -280,6 +281,9 @@ func readPage(body []byte, at endpoint) (*page, error) {
 		if raw, ok := data[name]; ok && json.Unmarshal(raw, &p.rows) == nil && string(raw) != "null" {
 			return p, nil
 		}
+	}
+	if p.total == 0 && string(data[at.container]) == "null" {
+		return p, nil // as some servers write an empty list
 	}
 	return p, fmt.Errorf("data holds no list of %s", at.container)
 }

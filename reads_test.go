@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -390,10 +391,30 @@ func TestListShapes(t *testing.T) {
 		{"the same row twice on a page", []httpmock.Responder{ok(jobRows(1, 1, 2))}, "1 2", 1, ""},
 		{"rows announced and none there", []httpmock.Responder{ok(`{"jobs":[],"pagination":{"total":4}}`)}, "", 1, "lists none"},
 		{"empty", []httpmock.Responder{ok(`{"jobs":[],"pagination":{"total":0}}`)}, "", 1, ""},
+		{"null instead of an empty list", []httpmock.Responder{ok(`{"jobs":null,"pagination":{"total":0}}`)}, "", 1, ""},
+		{"null instead of a list of some", []httpmock.Responder{ok(`{"jobs":null,"pagination":{"total":3}}`)}, "", 1, "no list of jobs"},
 		{"null instead of a list", []httpmock.Responder{ok(`{"jobs":null}`)}, "", 1, "no list of jobs"},
 		{"data null", []httpmock.Responder{ok(`null`)}, "", 1, "without data"},
 		{"data a number", []httpmock.Responder{ok(`7`)}, "", 1, "neither a list nor an object"},
 		{"not a row", []httpmock.Responder{ok(`[{"id":"a","job_number":"J-1"},7]`)}, "1", 1, "row 1 of the page at offset 0"},
+		{"null is no row", []httpmock.Responder{ok(`{"jobs":[` + strings.Trim(jobRows(1), "[]") + `,null]}`)}, "1", 1, "row 1 of the page at offset 0"},
+		{"a total of 0 beside full pages", []httpmock.Responder{
+			ok(`{"jobs":` + jobRows(1, 2) + `,"pagination":{"total":0,"offset":0,"limit":2}}`),
+			ok(`{"jobs":` + jobRows(3) + `,"pagination":{"total":0,"offset":2,"limit":2}}`),
+		}, "1 2 3", 2, ""},
+		{"a total of 0 without a limit", []httpmock.Responder{
+			ok(`{"jobs":` + jobRows(1, 2) + `,"pagination":{"total":0}}`),
+			ok(`{"jobs":null,"pagination":{"total":0}}`),
+		}, "1 2", 2, ""},
+		{"a total of 0 beside all rows", []httpmock.Responder{ok(`{"jobs":` + jobRows(1, 2, 3) + `,"pagination":{"total":0}}`)}, "1 2 3", 1, ""},
+		{"a total of 0, and the end is told", []httpmock.Responder{
+			ok(`{"jobs":` + jobRows(1, 2) + `,"pagination":{"total":0,"has_more":false}}`),
+		}, "1 2", 1, ""},
+		{"a total that is less than what was read", []httpmock.Responder{
+			ok(`{"jobs":` + jobRows(1, 2) + `,"pagination":{"total":1,"limit":2}}`),
+			ok(`{"jobs":` + jobRows(3, 4) + `,"pagination":{"total":1,"limit":2}}`),
+			refusal(500, "INTERNAL_ERROR", "Failed to fetch jobs: Requested range not satisfiable"),
+		}, "1 2 3 4", 3, ""},
 		{"HTML", []httpmock.Responder{answer(200, `<html>`)}, "", 1, "HTML"},
 		{"an error in the middle", []httpmock.Responder{
 			ok(`{"jobs":` + jobRows(1, 2) + `,"pagination":{"total":4}}`),
@@ -743,6 +764,8 @@ func TestReadsKeepTheKeyOutOfErrors(t *testing.T) {
 
 func FuzzReadPage(f *testing.F) {
 	f.Add([]byte(`{"success":true,"data":{"jobs":[{"id":"a"}],"pagination":{"total":1,"offset":0,"limit":3}}}`))
+	f.Add([]byte(`{"success":true,"data":{"jobs":[null,{"priority":"5.0","due_date":"2024-12-31 00:00:00+00"}],"pagination":{"total":0,"limit":2}}}`))
+	f.Add([]byte(`{"success":true,"data":{"jobs":null,"pagination":{"total":0}}}`))
 	f.Add([]byte(`{"success":true,"data":[],"meta":{"pagination":{"has_more":true,"limit":1e3}}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		p, err := readPage(body, newEndpoint(EntityJobs))
@@ -751,9 +774,23 @@ func FuzzReadPage(f *testing.F) {
 		}
 		if err == nil && p.succeeded() {
 			for _, raw := range p.rows {
-				decodeRow[JobRow](raw)
+				row := decodeRow[JobRow](raw)
+				if (row != nil) != (raw[0] == '{') {
+					t.Errorf("%q was made the row %+v", raw, row)
+				}
+				if row == nil {
+					continue
+				}
+				for name := range row.Unknown {
+					if i, ok := jobColumns[name]; ok && !reflect.ValueOf(row).Elem().Field(i).IsZero() {
+						t.Errorf("%s of %q is both read and unknown", name, raw)
+					}
+				}
 			}
-			_ = p.last(2, len(p.rows))
+			n := len(p.rows)
+			if last := p.last(n, n); last && n > 0 && p.total != n && p.more == nil && p.limit > 0 {
+				t.Errorf("a full page of %d was taken for the last: %q", n, body)
+			}
 		}
 	})
 }
