@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -222,3 +223,78 @@ func unmarshalRecord(data []byte, target any, table map[string]int, extra *map[s
 	}
 	return nil
 }
+
+func decodeRow[Row any](raw json.RawMessage) *Row {
+	if raw == nil {
+		return nil
+	}
+	row := new(Row)
+	r, ok := any(row).(rowPtr)
+	if !ok {
+		return nil
+	}
+	unknown, err := decodeFields(raw, row, r.columns(), true)
+	if err != nil || unknown == nil { // null is no row
+		return nil
+	}
+	fields := reflect.ValueOf(row).Elem()
+	for name, i := range r.columns() {
+		field := fields.Field(i).Addr().Interface()
+		if raw, odd := unknown[name]; odd && readColumn(raw, field) {
+			delete(unknown, name)
+		}
+		if t, ok := field.(*Opt[time.Time]); ok {
+			t.value = t.value.UTC()
+		}
+	}
+	if len(unknown) > 0 {
+		*r.unknown() = unknown
+	}
+	return row
+}
+
+// readColumn reads a column in a form that is not the usual one of its type: a
+// time in any that databases print, a whole number as 5.0 or as a string.
+func readColumn(raw json.RawMessage, field any) bool {
+	switch f := field.(type) {
+	case *Opt[time.Time]:
+		var text string
+		if json.Unmarshal(raw, &text) != nil {
+			return false
+		}
+		t, err := parseTime(text)
+		if err != nil {
+			t, err = time.Parse(time.DateOnly, text)
+		}
+		if err != nil {
+			return false
+		}
+		*f = Some(t)
+		return true
+	case *Opt[int]:
+		n, ok := wholeNumber(raw)
+		if ok {
+			*f = Some(n)
+		}
+		return ok
+	case *int:
+		n, ok := wholeNumber(raw)
+		if ok {
+			*f = n
+		}
+		return ok
+	}
+	return false
+}
+
+func wholeNumber(raw json.RawMessage) (int, bool) {
+	var text json.Number // takes a number in a string, too
+	if json.Unmarshal(raw, &text) != nil {
+		return 0, false
+	}
+	whole, fraction, _ := strings.Cut(text.String(), ".")
+	n, err := strconv.Atoi(whole)
+	return n, err == nil && strings.Trim(fraction, "0") == ""
+}
+
+// Complaints about a record that JSON can't hold as it is.

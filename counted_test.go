@@ -21,13 +21,6 @@ func onReleaseV08() *eryxontest.Server {
 	return srv
 }
 
-func recordErr(t *testing.T, err error) *RecordError {
-	t.Helper()
-	var e *RecordError
-	require.ErrorAs(t, err, &e)
-	return e
-}
-
 // A server that counts has stored nothing that went to it as documented: what is wrong
 // with it is no doubt.
 func TestWhatTheFirstBulkCanNotHaveWrittenIsFailed(t *testing.T) {
@@ -70,7 +63,7 @@ func TestACountingAnswerNamesItsFailures(t *testing.T) {
 		assert.Equal(t, StatusUnknown, res.Outcomes[0].Status)
 		assert.Equal(t, StatusFailed, res.Outcomes[1].Status)
 		require.ErrorIs(t, err, ErrValidation)
-		assert.Equal(t, "status", recordErr(t, res.Outcomes[1].Err).Field)
+		assert.Equal(t, "status", recordErrorOf(t, res.Outcomes[1].Err).Field)
 	}
 }
 

@@ -6,11 +6,220 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math"
 	"net/http"
 	"slices"
 )
+
+// sync is the single upsert.
+func (s *syncer[R, P, Row]) sync(ctx context.Context, r P, opts []CallOption) (*SyncResult[Row], error) {
+	res := &SyncResult[Row]{Response: &Response{}}
+	cfg, err := s.co.callConfig(opts)
+	res.Outcome = Outcome{Entity: s.at.entity, Key: r.recordKey(cfg.source), Status: StatusNotSent}
+	res.Nested = r.nested(cfg.source)
+	if err != nil {
+		return res, res.close(err)
+	}
+	var rules checker
+	checkRecord(&rules, r, cfg.source)
+	if err := rules.err(0, res.Key); err != nil {
+		res.Status = StatusFailed
+		return res, res.close(err)
+	}
+	if cfg.dryRun {
+		return res, res.close(errors.New("eryxon: not sent: the client is of a dry run (WithDryRun)"))
+	}
+	end, err := s.co.beginState(ctx, &cfg, false)
+	if err != nil {
+		return res, res.close(err)
+	}
+	defer func() {
+		if err := end(); err != nil {
+			cfg.logger.Error("eryxon: sync state", slog.Any("error", err))
+		}
+	}()
+	held := newOneKey(&res.Outcome)
+	for wait := s.co.shared.inFlight.hold(held); wait != nil; wait = s.co.shared.inFlight.hold(held) {
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return res, res.close(ctx.Err())
+		}
+	}
+	defer s.co.shared.inFlight.release(held)
+	if cfg.run != nil {
+		return s.syncRemembered(ctx, &cfg, r, res)
+	}
+	return s.send(ctx, &cfg, r, res)
+}
+
+// syncRemembered syncs a record of which the state has to know.
+func (s *syncer[R, P, Row]) syncRemembered(ctx context.Context, cfg *config, r P, res *SyncResult[Row]) (*SyncResult[Row], error) {
+	f := newFlight(ctx, s.co, cfg)
+	defer f.close()
+	e := newEngine[R, P](s.co, s.at, cfg, f)
+	known, send, _, err := e.delta.look(r, res.Key)
+	if err != nil {
+		return res, res.close(err)
+	}
+	d := &delivery[R, P]{e: e, c: newChunk[R](s.at.entity)}
+	if _, err := add(d.c, send, res.Key, 0, cfg.source, math.MaxInt); err != nil {
+		res.Status = StatusFailed
+		return res, res.close(err)
+	}
+	list := d.c.live()
+	list[0].memory = &known
+	if d.lacksFloor(list[0]) {
+		fills, _, _, err := s.co.fills(ctx, cfg, new(cellList))
+		if err != nil {
+			return res, res.close(err)
+		}
+		if fills {
+			d.keepFloor(list, false) // what it can't keep is refused as a hazard
+		}
+		if len(d.done.outcomes) > 0 { // the server could not be asked
+			res.Outcome = d.done.outcomes[0]
+			res.Record = nil
+			return res, res.Err
+		}
+	}
+	before, err := d.doubtful(list)
+	if err == nil && len(before) > 0 {
+		err = cfg.run.put(before)
+	}
+	if err != nil {
+		return res, res.close(err)
+	}
+	record := list[0].record
+	_, err = s.send(ctx, cfg, P(&record), res)
+	if res.Status == StatusCreated && list[0].memory.given != nil {
+		// It was new after all: what was left out goes now.
+		record = list[0].complete(res.ID)
+		if _, err = s.send(ctx, cfg, P(&record), res); err == nil {
+			res.Status = StatusCreated
+		}
+	}
+	d.done.outcomes = []Outcome{res.Outcome}
+	if err := cfg.run.put(d.acknowledge(list, true)); err != nil {
+		cfg.logger.Error("eryxon: sync state", slog.Any("error", err))
+	}
+	return res, err
+}
+
+// vet refuses a record that the server would not store as it is, or that would
+// overwrite what it leaves out; the error is the server's, which could not be asked.
+// Of a cell that seems to be new it returns the cells there are.
+func (s *syncer[R, P, Row]) vet(ctx context.Context, cfg *config, r P, key Key) (cells cellRows, refused, err error) {
+	var rules checker
+	if !cfg.overwrite {
+		hazards(&rules, r)
+	}
+	// The very first sync, of a lone cell, resource or bare job, is not worth a
+	// request more.
+	worth := worthAsking(rules.details) && (s.co.lists() || s.at.entity == EntityParts || s.at.entity == EntityOperations) || overwritesNested(rules.details)
+	if len(rules.details) == 0 || !worth && !s.co.knownToFill() {
+		return nil, nil, nil
+	}
+	fills, cells, _, err := s.co.fills(ctx, cfg, new(cellList))
+	if !fills || err != nil {
+		return nil, nil, err
+	}
+	switch refused := rules.err(0, key); {
+	case !onlyOnUpdate(rules.details):
+		return nil, refused, nil
+	case s.at.entity == EntityCells:
+		if cells == nil {
+			cells, err = s.co.allCells(ctx, cfg)
+		}
+		if err != nil || cells.named(naturalName(r)) {
+			return nil, refused, err
+		}
+		return cells, nil, nil
+	case diffable(s.at.entity) && !s.co.shared.dialect.isThere(s.at.entity, key):
+		found, _, err := s.co.diffKeys(ctx, cfg, s.at.entity, []Key{key}, false)
+		if err == nil && found[key].status == DiffCreate {
+			return nil, nil, nil
+		}
+		return nil, refused, nil
+	default:
+		return nil, refused, nil
+	}
+}
+
+// keepActive gives a resource the field as the server has it now, where it is known
+// that the server would switch on what leaves it out. It reports whether it had to.
+func (s *syncer[R, P, Row]) keepActive(ctx context.Context, cfg *config, r P, key Key) (kept bool, err error) {
+	res, ok := any(r).(*Resource)
+	if !ok || !leavesActive(res) || cfg.overwrite || !s.co.knownToFill() {
+		return false, nil
+	}
+	switch row, err := newClient(s.co).Resources.Find(ctx, key, withConfig(cfg)); {
+	case err == nil:
+		res.Active = row.Active
+		return true, nil
+	case errors.Is(err, ErrNotFound):
+		return false, nil
+	default:
+		return false, err
+	}
+}
+
+// send sends one record whose key is held.
+func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *SyncResult[Row]) (*SyncResult[Row], error) {
+	body, err := r.appendJSON(nil, cfg.source)
+	if err != nil {
+		res.Status = StatusFailed
+		return res, res.close(err)
+	}
+	if s.co.countsOnly() {
+		return res, s.syncCounted(ctx, cfg, r, res)
+	}
+	cells, refused, err := s.vet(ctx, cfg, r, res.Key)
+	switch {
+	case err != nil:
+		return res, res.close(err)
+	case refused != nil:
+		res.Status = StatusFailed
+		return res, res.close(refused)
+	}
+	kept, err := s.keepActive(ctx, cfg, r, res.Key)
+	if err == nil && kept {
+		body, err = r.appendJSON(nil, cfg.source)
+	}
+	if err != nil {
+		return res, res.close(err)
+	}
+	out, status, id, cause := s.co.putOne(ctx, nil, cfg, s.at, res.Key, body, false, false)
+	s.co.shared.dialect.sawSingle(out)
+	if copied := *r; (status == StatusUpdated || status == StatusSynced) && cells.restore(any(P(&copied)), id) { // it was there under another name
+		if body, err = P(&copied).appendJSON(nil, cfg.source); err == nil {
+			if out, status, id, cause = s.co.putOne(ctx, nil, cfg, s.at, res.Key, body, true, false); status == StatusSynced {
+				status = StatusUpdated
+			}
+		}
+	}
+	if cause != nil && s.co.shared.dialect.sawRefusal(cause) {
+		return res, s.syncCounted(ctx, cfg, r, res)
+	}
+	if cause != nil && cfg.omitMissing && s.co.shared.dialect.sawAbsent(s.at.entity, cause) {
+		copied := *r
+		omitAbsent(&s.co.shared.dialect, P(&copied))
+		if body, err = P(&copied).appendJSON(nil, cfg.source); err == nil {
+			out, status, id, cause = s.co.putOne(ctx, nil, cfg, s.at, res.Key, body, false, false)
+		}
+	}
+	res.Response = out.response()
+	res.RequestID, res.Attempts = out.requestID, out.attempts
+	res.Status, res.ID, res.Row = status, id, decodeRow[Row](out.row)
+	if status.Success() && diffable(s.at.entity) {
+		s.co.shared.dialect.sawThere(s.at.entity, res.Key)
+	}
+	err = res.close(cause)
+	res.nameTaken(r)
+	return res, err
+}
 
 // count adds a call to the account.
 func (d *delivery[R, P]) count(out *result, size int) {
