@@ -1,6 +1,7 @@
 package eryxon
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"testing"
@@ -97,7 +98,7 @@ func TestASinglePartFindsAJobThatIsNotNamed(t *testing.T) {
 }
 
 func TestAServerWithoutReadsIsNoneThatFills(t *testing.T) {
-	for _, read := range []httpmock.Responder{answer(501, `Not Implemented`), answer(400, `{"success":false,"error":{"code":"BAD_REQUEST","message":"unknown route"}}`), answer(200, `{"success":true,"data":[]}`)} {
+	for _, read := range []httpmock.Responder{answer(501, `Not Implemented`), answer(400, `{"success":false,"error":{"code":"BAD_REQUEST","message":"unknown route"}}`), answer(200, `{"success":true,"data":[]}`), httpmock.NewErrorResponder(errors.New("no such route"))} {
 		c, wire := onWire(t, once())
 		wire.RegisterNoResponder(read)
 		wire.RegisterResponder(http.MethodPost, testURL+"/api-parts/bulk-sync", answer(200, `{"success":true,"data":{"total":1,"created":1,"updated":0,"errors":0,"results":[{"external_id":"SO-001-10","id":"u","action":"created"}]}}`))

@@ -385,6 +385,8 @@ func (co *core) fills(ctx context.Context, cfg *config, cells *cellList) (fills 
 		}
 	case out.fate == fateAnswered, readless(out.status):
 		d.learn(fillingNo)
+	case out.kind == ErrConnection && !ofNetwork(out.err):
+		// A transport of the caller's has no such read, either.
 	default:
 		return false, nil, out, out.err
 	}

@@ -65,6 +65,12 @@ func neverConnected(err error) bool {
 	return errors.As(err, &cert) || errors.As(err, &record) || errors.Is(err, http.ErrSchemeMismatch)
 }
 
+// ofNetwork reports an error of a connection, not of a transport that makes none.
+func ofNetwork(err error) bool {
+	var lost net.Error
+	return errors.As(err, &lost) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
 // judgeAnswer judges a whole answer.
 func (co *core) judgeAnswer(cl *call, res *result, body []byte, limits limitReport, now time.Time) verdict {
 	bad := func(message string, cause error) verdict {
