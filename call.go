@@ -204,6 +204,13 @@ func (r *result) settle() {
 
 // attempt makes one request and judges what comes back.
 func (co *core) attempt(ctx context.Context, cfg *config, cl *call, res *result, seq int64, at *Attempt) verdict { //nolint:contextcheck // call.wire is a context of the caller's, too
+	if cl.turn != nil { // no part of the attempt: nothing is sent while it waits
+		defer cl.turn(ctx)()
+		if err := ctx.Err(); err != nil {
+			res.status, res.header = 0, nil
+			return verdict{err: co.apiError(cl, res, nil, "", "not sent: "+err.Error(), err, nil), fate: fateNotSent}
+		}
+	}
 	if cl.wire != nil {
 		ctx = cl.wire
 	}
@@ -219,9 +226,6 @@ func (co *core) attempt(ctx context.Context, cfg *config, cl *call, res *result,
 	req, err := co.newRequest(actx, cfg, cl, res.requestID)
 	if err != nil {
 		return verdict{err: co.apiError(cl, res, nil, "", err.Error(), err, nil), fate: fateNotSent}
-	}
-	if cl.turn != nil {
-		defer cl.turn(actx)()
 	}
 	resp, err := co.http.Do(req)
 	if err != nil {

@@ -49,10 +49,16 @@ func (d *delivery[R, P]) deliverCounted(list []*sentRecord[R], ambiguous bool) {
 func (d *delivery[R, P]) deliverMisread(list []*sentRecord[R], out *result, answer *bulkAnswer) {
 	found := reconcile(list, answer, out.ambiguous)
 	written := false
+	var never, bare []*sentRecord[R] // what it has no columns for, and what it refused for lack of a field
 	open := list[:0:0]
 	for i, s := range list {
-		switch f, foreign := &found[i], foreign(P(&s.record)); {
-		case foreign, d.provenNew(s, f.message):
+		switch f := &found[i]; {
+		case foreign(P(&s.record)):
+			never = append(never, s)
+			continue
+		case d.provenNew(s, f.message):
+			bare = append(bare, s)
+			continue
 		case f.status != StatusFailed:
 			written = true
 		default:
@@ -63,10 +69,15 @@ func (d *delivery[R, P]) deliverMisread(list []*sentRecord[R], out *result, answ
 		}
 		open = append(open, s)
 	}
-	if written && answer.created == len(open) && !out.ambiguous {
+	if written && answer.created == len(open)+len(never) && !out.ambiguous {
 		open, written = d.shownMade(open, out)
 	}
+	if !written { // together: that takes fewer requests
+		open, never = append(open, never...), nil
+	}
+	d.deliverCounted(never, false)
 	d.deliverCounted(open, written)
+	d.deliverBare(bare)
 }
 
 // shownMade settles the records that have a row now, of which there was none before a

@@ -128,3 +128,27 @@ func TestTheFirstBulkIsNotMadeTwice(t *testing.T) {
 	}
 	assert.Len(t, srv.Requests(), 3, "the bulk, the question, and the one that was lost")
 }
+
+// Where a server can't be asked whether it passes over statuses, single syncs tell.
+func TestAStatusIsToldWithoutTheRead(t *testing.T) {
+	for _, read := range []httpmock.Responder{refusal(500, "INTERNAL_ERROR", "boom"), answer(200, "<html>"), refusal(403, "FORBIDDEN", "no reads")} {
+		c, wire := onWire(t, once())
+		wire.RegisterNoResponder(read)
+		wire.RegisterResponder(http.MethodPost, testURL+"/api-jobs/bulk-sync", answer(200, `{"success":true,"data":{"total":1,"created":0,"updated":1,"errors":0,"results":[{"external_id":"A","id":"u","action":"updated"}]}}`))
+		wire.RegisterResponder(http.MethodPut, testURL+"/api-jobs/sync", answer(200, `{"success":true,"data":{"action":"updated","id":"u","external_id":"A"}}`))
+		_, err := c.Jobs.BulkSync(t.Context(), []Job{{ExternalID: "A", JobNumber: "A", Status: Some(WorkOnHold)}})
+		assert.NoError(t, err)
+	}
+}
+
+// A read in another form, or one that fails as a sync might, keeps no single sync
+// from telling.
+func TestAReadInAnotherFormKeepsNothingBack(t *testing.T) {
+	for _, read := range []httpmock.Responder{answer(200, `{}`), answer(200, `[]`), answer(204, ``), answer(200, `{"cells":[]}`), refusal(500, "INTERNAL_ERROR", "boom")} {
+		c, wire := onWire(t, once())
+		wire.RegisterNoResponder(read)
+		wire.RegisterResponder(http.MethodPut, testURL+"/api-parts/sync", answer(201, `{"success":true,"data":{"action":"created","id":"u","external_id":"A"}}`))
+		_, err := c.Parts.Sync(t.Context(), Part{ExternalID: "A", PartNumber: "A", JobExternalID: "J", Quantity: Some(10)})
+		assert.NoError(t, err)
+	}
+}

@@ -330,11 +330,11 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 				}
 			}
 		}
-		if untold != nil && statusSet(P(&s.record)) && f.wasThere() {
+		if untold != nil && statusSet(P(&s.record)) && f.wasThere() && len(statusOpen) == fewOdd {
 			d.unknown(s, out, f.id, &RecordError{Message: "it was there, and whether its status was written the server could not be asked: " + untold.Error(), kind: ErrBadAnswer})
 			continue
 		}
-		if passedOver && statusSet(P(&s.record)) && f.wasThere() {
+		if (passedOver || untold != nil) && statusSet(P(&s.record)) && f.wasThere() { // single syncs tell
 			if ids == nil {
 				ids = make(map[Key]string)
 			}
@@ -353,6 +353,9 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 			o.Record = s.record
 			o.fail(e)
 			o.nameTaken(P(&s.record))
+			if deleted {
+				d.forgetDeleted(s, e)
+			}
 		} else {
 			_ = o.close(nil) // nothing to keep
 			d.landed = true

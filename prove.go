@@ -128,9 +128,9 @@ func (d *delivery[R, P]) prove(list []*sentRecord[R], ambiguous bool) {
 		d.settleFailed(list, out)
 		return
 	}
-	fresh, _ := partition(list, func(s *sentRecord[R]) bool { return s.before.status == DiffCreate })
-	raced := !ambiguous && !out.ambiguous && answer.counted() && answer.created < len(fresh)-answer.failed
 	list = d.settleListed(list, out, answer)
+	fresh, _ := partition(list, func(s *sentRecord[R]) bool { return s.before.status == DiffCreate })
+	raced := !ambiguous && !out.ambiguous && answer.counted() && answer.created < len(fresh)
 	_, err := d.ask(list, true)
 	made, _ := partition(list, func(s *sentRecord[R]) bool { return before[s.key].status == DiffCreate && s.before.blind })
 	ids := d.idsByNumber(made)

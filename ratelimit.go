@@ -377,7 +377,11 @@ func parseRetryAfter(s string, now time.Time, skew time.Duration) time.Duration 
 	if err != nil {
 		return -1
 	}
-	return max(0, t.Add(-skew).Sub(now))
+	wait := t.Add(-skew).Sub(now)
+	if wait > farthest {
+		return -1
+	}
+	return max(0, wait)
 }
 
 // completed is the report of a 429: its body may tell what its headers don't,

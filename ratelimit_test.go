@@ -656,3 +656,12 @@ func FuzzParseRetryAfter(f *testing.F) {
 		}
 	})
 }
+
+func TestARetryAfterThatNobodyCanMeanIsIgnored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := scripted(t, []httpmock.Responder{answer(429, "", "Retry-After", "Wed, 21 Oct 2099 07:28:00 GMT"), answer(200, updatedJob)})
+		_, err := c.Jobs.Sync(t.Context(), job("SO-1"))
+		require.NoError(t, err)
+		assert.Len(t, s.requests(), 2)
+	})
+}

@@ -47,8 +47,12 @@ func WithFailedRecords(w io.Writer) SyncAllOption {
 			line.Code = record.Code
 		}
 		var invalid *ValidationError
-		if o.Status != StatusParentFailed && errors.As(o.Err, &invalid) {
+		switch {
+		case o.Status == StatusParentFailed: // the fields would be the parent's
+		case errors.As(o.Err, &invalid):
 			line.Fields = invalid.Details
+		case record != nil && record.Field != "":
+			line.Fields = []FieldError{{Field: record.Field, Message: record.Message}}
 		}
 		return line, err
 	})

@@ -293,3 +293,16 @@ func TestAWriterThatFailsDoesNotEndTheRun(t *testing.T) {
 		assert.NotNil(t, report)
 	}
 }
+
+func TestAFailedRecordNamesTheFieldAtFault(t *testing.T) {
+	inBubble(t, func(t *testing.T, srv *eryxontest.Server, client *eryxon.Client) {
+		srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "TAKEN"})
+		var file bytes.Buffer
+		_, err := client.SyncAll(t.Context(), eryxon.Dataset{Jobs: eryxon.FromSlice([]eryxon.Job{{ExternalID: "SO-1", JobNumber: "TAKEN"}})}, eryxon.WithFailedRecords(&file))
+		require.ErrorIs(t, err, eryxon.ErrNaturalKeyTaken)
+		lines := linesOf[failedLine](t, file.String())
+		require.Len(t, lines, 1)
+		require.Len(t, lines[0].Fields, 1)
+		assert.Equal(t, "job_number", lines[0].Fields[0].(map[string]any)["field"])
+	}, eryxontest.WithRelease(eryxontest.V01))
+}

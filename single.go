@@ -122,8 +122,11 @@ func (s *syncer[R, P, Row]) vet(ctx context.Context, cfg *config, r P, key Key) 
 	if len(rules.details) == 0 || !worth && !s.co.knownToFill() {
 		return nil, nil, nil
 	}
-	fills, cells, _, err := s.co.fills(ctx, cfg, new(cellList))
-	if !fills || err != nil {
+	fills, cells, asked, err := s.co.fills(ctx, cfg, new(cellList))
+	switch {
+	case err != nil && asked.own: // what is wrong with the read may be so with the sync, and that tells it better
+		return nil, nil, nil
+	case !fills || err != nil:
 		return nil, nil, err
 	}
 	switch refused := rules.err(0, key); {
@@ -213,8 +216,11 @@ func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *Syn
 	res.Response = out.response()
 	res.RequestID, res.Attempts = out.requestID, out.attempts
 	res.Status, res.ID, res.Row = status, id, decodeRow[Row](out.row)
-	if status.Success() && diffable(s.at.entity) {
+	switch {
+	case status.Success() && diffable(s.at.entity):
 		s.co.shared.dialect.sawThere(s.at.entity, res.Key)
+	case errors.Is(cause, ErrDeletedOnServer):
+		s.co.shared.dialect.forget([]entityKey{{s.at.entity, res.Key}})
 	}
 	err = res.close(cause)
 	res.nameTaken(r)

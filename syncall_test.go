@@ -611,7 +611,8 @@ func TestPlacesInASequenceAreThoseOfTheInputHoweverMuchItCarries(t *testing.T) {
 
 func TestARefusedKeyStopsARunWhoseInputBrokeOffToo(t *testing.T) {
 	inBubble(t, func(t *testing.T, srv *eryxontest.Server, client *eryxon.Client) {
-		srv.Script("", eryxontest.Fault{}, eryxontest.StatusJSON(401, "UNAUTHORIZED", "Invalid or revoked API key"))
+		// It comes once the input has broken off.
+		srv.Script("", eryxontest.Fault{}, eryxontest.StatusJSON(401, "UNAUTHORIZED", "Invalid or revoked API key").WithDelay(time.Minute))
 		broken := errors.New("the ERP's cursor was closed")
 		report, err := client.SyncAll(t.Context(), eryxon.Dataset{Jobs: eryxon.FromSeq(func(yield func(eryxon.Job, error) bool) {
 			for _, j := range nestedFactory() {

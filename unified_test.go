@@ -1,6 +1,7 @@
 package eryxon_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,5 +34,29 @@ func TestOneThatWaitsForTheQuotaHoldsUpNoOther(t *testing.T) {
 		require.ErrorIs(t, err, eryxon.ErrRateLimited)
 		assert.Less(t, time.Since(start), time.Minute)
 		<-done
+	})
+}
+
+// Nothing is sent while it waits for its turn: neither is that unknown after a cancel,
+// nor does the wait count as the attempt's.
+func TestWaitingForATurnSendsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := eryxontest.New(eryxontest.WithRelease(eryxontest.V08), eryxontest.WithLatency(10*time.Second, 0))
+		defer srv.Close()
+		client := another(t, srv, eryxon.WithRelease(eryxon.ReleaseV08), eryxon.WithMaxRequestRecords(10))
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		res, err := client.Jobs.BulkSync(ctx, heldJobs(80, eryxon.Opt[eryxon.WorkStatus]{}), eryxon.WithConcurrency(4))
+		require.ErrorIs(t, err, context.Canceled)
+		assert.Len(t, srv.Requests(), 1)
+		assert.Zero(t, res.Counts.Unknown)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		srv := eryxontest.New(eryxontest.WithRelease(eryxontest.V08), eryxontest.WithLatency(time.Minute, 0))
+		defer srv.Close()
+		client := another(t, srv, eryxon.WithRelease(eryxon.ReleaseV08), eryxon.WithMaxRequestRecords(10))
+		res, err := client.Jobs.BulkSync(t.Context(), heldJobs(40, eryxon.Opt[eryxon.WorkStatus]{}), eryxon.WithAttemptTimeout(150*time.Second), eryxon.WithConcurrency(4))
+		require.NoError(t, err)
+		assert.Equal(t, 40, res.Counts.Created)
 	})
 }

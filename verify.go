@@ -273,6 +273,9 @@ func (d *delivery[R, P]) recount(list []*sentRecord[R], out *result, created, up
 		for _, s := range fresh { // which of them it were is not told
 			d.strange(s, out, "")
 		}
+		if len(fresh) > 0 { // nor what the counts say of the others
+			created, ambiguous = 0, true
+		}
 	}
 	switch {
 	case len(list) == 0:

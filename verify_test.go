@@ -154,3 +154,59 @@ func TestWhatANewRowGetsSurvivesALostAnswer(t *testing.T) {
 	row, _ := srv.Row(eryxontest.Operations, "SAP", "O0")
 	assert.Equal(t, []any{50.0, 30.0}, []any{row["sequence"], row["estimated_time"]}, "%v", report.Operations.Counts)
 }
+
+// New records that are completed go apart from the others, whose counts they would
+// blur.
+func TestCountsOfAllAreNotThoseOfTheRest(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V011)
+	job := srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "J", "external_id": "J", "external_source": "SAP"})
+	part := srv.Seed(eryxontest.Parts, eryxontest.Row{"part_number": "P", "job_id": job, "material": "S", "external_id": "P", "external_source": "SAP"})
+	cell := srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "Cut", "sequence": 1})
+	var ops []eryxon.Operation
+	for i := range 3 {
+		if i < 2 {
+			srv.Seed(eryxontest.Operations, eryxontest.Row{"operation_name": "x", "part_id": part, "cell_id": cell, "sequence": 9, "estimated_time": 8, "external_id": fmt.Sprint("OLD", i), "external_source": "SAP"})
+			ops = append(ops, eryxon.Operation{ExternalID: fmt.Sprint("OLD", i), OperationName: "x", PartExternalID: "P", CellName: "Cut", Sequence: eryxon.Some(2)})
+		}
+		ops = append(ops, eryxon.Operation{ExternalID: fmt.Sprint("NEW", i), OperationName: "x", PartID: part, CellID: cell, Sequence: eryxon.Some(2)})
+	}
+	res, err := client.Operations.BulkSync(t.Context(), ops)
+	require.NoError(t, err)
+	assert.Zero(t, res.Counts.Unknown)
+	for i := range 2 {
+		row, _ := srv.Row(eryxontest.Operations, "SAP", fmt.Sprint("OLD", i))
+		assert.EqualValues(t, 8, row["estimated_time"])
+	}
+}
+
+// A record that is refused does not hide that another was made meanwhile.
+func TestAFailureHidesNoRace(t *testing.T) {
+	srv, _ := releaseClient(t, eryxontest.V011)
+	job := srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "J", "external_id": "J", "external_source": "SAP"})
+	srv.Seed(eryxontest.Parts, eryxontest.Row{"part_number": "E", "job_id": job, "material": "S", "external_id": "E", "external_source": "SAP"})
+	client := another(t, srv, eryxon.WithRelease(eryxon.ReleaseV08), afterAnswer("/api-erp-sync/diff", 1, func() {
+		srv.Seed(eryxontest.Parts, eryxontest.Row{"part_number": "N0", "job_id": job, "material": "Steel", "external_id": "N0", "external_source": "SAP"})
+	}))
+	var parts []eryxon.Part
+	for _, id := range []string{"N0", "N1", "N2", "E"} {
+		parts = append(parts, eryxon.Part{ExternalID: id, PartNumber: id, JobID: job, Status: eryxon.Some(eryxon.WorkOnHold)})
+	}
+	parts[3].Extra = map[string]any{"no_such": 1}
+	res, err := client.Parts.BulkSync(t.Context(), parts)
+	require.Error(t, err)
+	assert.Equal(t, eryxon.StatusUnknown, res.Outcomes[0].Status)
+}
+
+// What went as documented to a server that counts, among records that it may have
+// written, was not.
+func TestWhatCanNotHaveBeenWrittenIsFailedAmongOthers(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08)
+	job := srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "J", "external_id": "J", "external_source": "SAP"})
+	srv.Seed(eryxontest.Parts, eryxontest.Row{"part_number": "P1", "job_id": job, "material": "S", "external_id": "P1", "external_source": "SAP"})
+	res, err := client.Parts.BulkSync(t.Context(), []eryxon.Part{
+		{ExternalID: "P1", PartNumber: "P1", JobID: job, Material: eryxon.Some("S"), Quantity: eryxon.Some(1)},
+		{ExternalID: "P2", PartNumber: "P2", JobExternalID: "NOPE", Material: eryxon.Some("S"), Quantity: eryxon.Some(1), Status: eryxon.Some(eryxon.WorkOnHold)},
+	})
+	require.ErrorIs(t, err, eryxon.ErrParentNotFound)
+	assert.Equal(t, eryxon.StatusFailed, res.Outcomes[1].Status)
+}
