@@ -43,67 +43,6 @@ func (d *delivery[R, P]) deliverCounted(list []*sentRecord[R], ambiguous bool) {
 	d.deliverNested(list, d.done.outcomes[first:], ambiguous)
 }
 
-// deliverMisread delivers once more what was sent as documented, and turned out to
-// have gone to a server that counts. What that claims proves nothing, and it may not
-// even have understood the references.
-func (d *delivery[R, P]) deliverMisread(list []*sentRecord[R], out *result, answer *bulkAnswer) {
-	found := reconcile(list, answer, out.ambiguous)
-	written := false
-	var never, bare []*sentRecord[R] // what it has no columns for, and what it refused for lack of a field
-	open := list[:0:0]
-	for i, s := range list {
-		switch f := &found[i]; {
-		case foreign(P(&s.record)):
-			never = append(never, s)
-			continue
-		case d.provenNew(s, f.message):
-			bare = append(bare, s)
-			continue
-		case f.status != StatusFailed:
-			written = true
-		default:
-			if e := recordError(f, false, d.e.co.redact); refusesContent(e) {
-				d.fail(s, out, f.status, e)
-				continue
-			}
-		}
-		open = append(open, s)
-	}
-	if written && answer.created == len(open)+len(never) && !out.ambiguous {
-		open, written = d.shownMade(open, out)
-	}
-	if !written { // together: that takes fewer requests
-		open, never = append(open, never...), nil
-	}
-	d.deliverCounted(never, false)
-	d.deliverCounted(open, written)
-	d.deliverBare(bare)
-}
-
-// shownMade settles the records that have a row now, of which there was none before a
-// bulk. It returns the others, and whether some of them may have one, too.
-func (d *delivery[R, P]) shownMade(list []*sentRecord[R], out *result) (others []*sentRecord[R], written bool) {
-	if !d.e.co.asksRows(d.c.entity) {
-		return list, true
-	}
-	keys := make([]Key, len(list))
-	for i, s := range list {
-		keys[i] = s.key
-	}
-	found, asked, err := d.e.co.diffKeys(d.e.flight.goOn, d.e.cfg, d.c.entity, keys, true)
-	d.asked(asked)
-	for _, s := range list {
-		switch r := found[s.key]; {
-		case r.exists() && r.id != "":
-			d.arrive(s, out, StatusCreated, r.id)
-		default:
-			others = append(others, s)
-			written = written || err != nil || r.status != DiffCreate
-		}
-	}
-	return others, written
-}
-
 func (d *delivery[R, P]) dialect() *dialect { return &d.e.co.shared.dialect }
 
 // translateAll rewrites the records for the server. Those whose references lead

@@ -241,6 +241,67 @@ func (d *delivery[R, P]) isKnown(s *sentRecord[R]) bool {
 	return cmpOr(d.dialect().id(d.c.entity, s.key), d.e.cfg.run.id(d.c.entity, s.key)) != ""
 }
 
+// deliverMisread delivers once more what was sent as documented, and turned out to
+// have gone to a server that counts. What that claims proves nothing, and it may not
+// even have understood the references.
+func (d *delivery[R, P]) deliverMisread(list []*sentRecord[R], out *result, answer *bulkAnswer) {
+	found := reconcile(list, answer, out.ambiguous)
+	written := false
+	var never, bare []*sentRecord[R] // what it has no columns for, and what it refused for lack of a field
+	open := list[:0:0]
+	for i, s := range list {
+		switch f := &found[i]; {
+		case foreign(P(&s.record)):
+			never = append(never, s)
+			continue
+		case d.provenNew(s, f.message):
+			bare = append(bare, s)
+			continue
+		case f.status != StatusFailed:
+			written = true
+		default:
+			if e := recordError(f, false, d.e.co.redact); refusesContent(e) {
+				d.fail(s, out, f.status, e)
+				continue
+			}
+		}
+		open = append(open, s)
+	}
+	if written && answer.created == len(open)+len(never) && !out.ambiguous {
+		open, written = d.shownMade(open, out)
+	}
+	if !written { // together: that takes fewer requests
+		open, never = append(open, never...), nil
+	}
+	d.deliverCounted(never, false)
+	d.deliverCounted(open, written)
+	d.deliverBare(bare)
+}
+
+// shownMade settles the records that have a row now, of which there was none before a
+// bulk. It returns the others, and whether some of them may have one, too.
+func (d *delivery[R, P]) shownMade(list []*sentRecord[R], out *result) (others []*sentRecord[R], written bool) {
+	if !d.e.co.asksRows(d.c.entity) {
+		return list, true
+	}
+	keys := make([]Key, len(list))
+	for i, s := range list {
+		keys[i] = s.key
+	}
+	found, asked, err := d.e.co.diffKeys(d.e.flight.goOn, d.e.cfg, d.c.entity, keys, true)
+	d.asked(asked)
+	for _, s := range list {
+		switch r := found[s.key]; {
+		case r.exists() && r.id != "":
+			d.arrive(s, out, StatusCreated, r.id)
+		default:
+			others = append(others, s)
+			written = written || err != nil || r.status != DiffCreate
+		}
+	}
+	return others, written
+}
+
 // newCells finds out what became of cells of which a server that was not known
 // yet said that it made them all, and reports whether it could. Cells are written
 // alike for every server, so that their request need not be made once more for
