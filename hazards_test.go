@@ -215,3 +215,26 @@ func TestKnownRowsAreNotAskedAbout(t *testing.T) {
 	assert.Equal(t, eryxon.StatusCreated, res.Outcomes[1].Status, "a new one is asked about")
 	assert.Len(t, srv.Requests(), before+2)
 }
+
+// Once the server has said that a row was deleted it is not taken for one that an
+// update would overwrite.
+func TestADeletedRowIsNotCalledOverwritten(t *testing.T) {
+	for _, single := range []bool{true, false} {
+		srv, client := releaseClient(t, eryxontest.V01, eryxon.WithRelease(eryxon.ReleaseV01))
+		sync := func(p eryxon.Part) error {
+			if single {
+				_, err := client.Parts.Sync(t.Context(), p)
+				return err
+			}
+			_, err := client.Parts.BulkSync(t.Context(), []eryxon.Part{p})
+			return err
+		}
+		_, err := client.SyncAll(t.Context(), shopFloor())
+		require.NoError(t, err)
+		whole := eryxon.Part{ExternalID: "P", PartNumber: "P", JobExternalID: "J", Material: eryxon.Some("Steel"), Quantity: eryxon.Some(2)}
+		require.NoError(t, sync(whole))
+		require.True(t, srv.Delete(eryxontest.Parts, "SAP", "P"))
+		require.ErrorIs(t, sync(whole), eryxon.ErrDeletedOnServer)
+		require.ErrorIs(t, sync(eryxon.Part{ExternalID: "P", PartNumber: "P", JobExternalID: "J"}), eryxon.ErrDeletedOnServer)
+	}
+}
