@@ -328,15 +328,12 @@ func (d *delivery[R, P]) recount(list []*sentRecord[R], out *result, created, up
 		d.doubt(list, out, d.done.end)
 		return
 	}
-	if updated > 0 && !ambiguous && !out.ambiguous {
-		var fresh []*sentRecord[R]
-		fresh, list = partition(list, func(s *sentRecord[R]) bool { return s.isNew })
-		for _, s := range fresh { // which of them it were is not told
+	if updated > 0 && !ambiguous && !out.ambiguous && slices.ContainsFunc(list, func(s *sentRecord[R]) bool { return s.isNew }) {
+		// New ones go apart from others; which of them were there is not told.
+		for _, s := range list {
 			d.strange(s, out, "")
 		}
-		if len(fresh) > 0 { // nor what the counts say of the others
-			created, ambiguous = 0, true
-		}
+		return
 	}
 	switch {
 	case len(list) == 0:
