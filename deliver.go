@@ -62,10 +62,17 @@ func (e *engine[R, P]) work(c *chunk[R]) *finishedChunk {
 const probeFrom = 5
 
 // probes reports whether the server is to be recognised before a chunk of n
-// records goes out. With a state most records may not be sent at all.
+// records goes out. Of an input of unknown length a full first request lets expect
+// many, as it does with a state, for which most may not be sent.
 func (e *engine[R, P]) probes(n int) bool {
-	return !e.probed && e.expected >= probeFrom*e.cfg.maxRecords && !e.cfg.dryRun && e.co.release() == ReleaseUnknown &&
-		(e.delta == nil || n >= e.cfg.maxRecords)
+	switch {
+	case e.probed || e.cfg.dryRun || e.co.release() != ReleaseUnknown:
+		return false
+	case e.expected == 0:
+		return n == maxRecords
+	default:
+		return e.expected >= probeFrom*e.cfg.maxRecords && (e.delta == nil || n >= e.cfg.maxRecords)
+	}
 }
 
 // deliver sends records in requests no larger than servers have shown to take.

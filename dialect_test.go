@@ -1,6 +1,7 @@
 package eryxon_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -458,24 +459,51 @@ func benchlessJob(i int) eryxon.Job {
 }
 
 func TestManyJobsTakeTheFastRouteWithTrueOutcomes(t *testing.T) {
-	srv, client := releaseClient(t, eryxontest.V08)
 	jobs := make([]eryxon.Job, 10_000)
 	for i := range jobs {
 		jobs[i] = benchlessJob(i)
 	}
-	res, err := client.Jobs.BulkSync(t.Context(), jobs)
-	require.NoError(t, err)
-	assert.Equal(t, 10_000, res.Counts.Created)
-	assert.NotEmpty(t, res.Outcomes[77].ID)
-	slow := 0
-	for _, r := range srv.Requests() {
-		if strings.HasSuffix(r.Path, "/bulk-sync") && r.Records > 0 {
-			slow++
+	dataset := func(input eryxon.Input[eryxon.Job]) func(context.Context, *eryxon.Client) (int, error) {
+		return func(ctx context.Context, client *eryxon.Client) (int, error) {
+			report, err := client.SyncAll(ctx, eryxon.Dataset{Jobs: input})
+			return report.Jobs.Counts.Created, err
 		}
 	}
-	assert.Zero(t, slow, "none goes the slow way")
-	assert.Len(t, srv.Requests(), 11, "an empty one to recognise the server, and ten")
-	assert.Equal(t, eryxon.ReleaseV08, client.Release())
+	for name, run := range map[string]func(context.Context, *eryxon.Client) (created int, err error){
+		"BulkSync": func(ctx context.Context, client *eryxon.Client) (int, error) {
+			res, err := client.Jobs.BulkSync(ctx, jobs)
+			assert.NotEmpty(t, res.Outcomes[77].ID)
+			return res.Counts.Created, err
+		},
+		"SyncAll of a slice":    dataset(eryxon.FromSlice(jobs)),
+		"SyncAll of a sequence": dataset(eryxon.FromSeq(seqOf(jobs))),
+		"Stream": func(ctx context.Context, client *eryxon.Client) (created int, err error) {
+			st := client.Jobs.Stream(ctx, seqOf(jobs))
+			for o := range st.All() {
+				assert.NotEmpty(t, o.ID)
+				if o.Status == eryxon.StatusCreated {
+					created++
+				}
+			}
+			return created, st.Err()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv, client := releaseClient(t, eryxontest.V08)
+			created, err := run(t.Context(), client)
+			require.NoError(t, err)
+			assert.Equal(t, 10_000, created)
+			slow := 0
+			for _, r := range srv.Requests() {
+				if strings.HasSuffix(r.Path, "/bulk-sync") && r.Records > 0 {
+					slow++
+				}
+			}
+			assert.Zero(t, slow, "none goes the slow way")
+			assert.Len(t, srv.Requests(), 11, "an empty one to recognise the server, and ten")
+			assert.Equal(t, eryxon.ReleaseV08, client.Release())
+		})
+	}
 }
 
 // A server counts the rows that a request makes in one row of its own, for which
@@ -505,16 +533,9 @@ func TestNewRowsOfTheFastRouteDoNotWaitForEachOther(t *testing.T) {
 		assert.EqualValues(t, 1, most.Load())
 		assert.Len(t, srv.Requests(), 11, "an empty one to recognise the server, and ten")
 
-		// A stream does not know how much is to come: what its first request has made
-		// is updated by the second, which is no sign of updates to come.
+		// What a bulk has made before the server was known is no sign of updates to come.
 		_, stranger := releaseClient(t, eryxontest.V08, slow)
-		st := stranger.Jobs.Stream(t.Context(), func(yield func(eryxon.Job, error) bool) {
-			for _, j := range jobs {
-				if !yield(j, nil) {
-					return
-				}
-			}
-		})
+		st := stranger.Jobs.Stream(t.Context(), seqOf(jobs), eryxon.WithMaxRequestRecords(500))
 		for o := range st.All() {
 			require.True(t, o.Status.Success())
 		}

@@ -135,6 +135,8 @@ func TestReadmeTellsTheRequests(t *testing.T) {
 		}
 		server, state := &nullServer{}, syncstate.NewMemory()
 		client := benchClient(t, server)
+		_, err = client.Jobs.BulkSync(t.Context(), []eryxon.Job{benchJob(n)}) // the server is known then
+		require.NoError(t, err)
 		run := func(changed int) string {
 			before := server.requests.Load()
 			jobs := func(yield func(eryxon.Job, error) bool) {
