@@ -174,7 +174,7 @@ func TestWithMakesAVariantAndLeavesTheParentAlone(t *testing.T) {
 	require.NoError(t, err)
 
 	for _, c := range []*Client{parent, child, sibling} {
-		_, err := c.Cells.Sync(t.Context(), Cell{ExternalID: "WC-1", Name: "Cutting"})
+		_, err := c.Cells.Sync(t.Context(), Cell{ExternalID: "WC-1", Name: "Cutting", Color: Some("#3b82f6"), Active: Some(true)})
 		require.NoError(t, err)
 	}
 	assert.Equal(t, 3, parentSaw, "the parent's middleware is the variant's too")

@@ -243,7 +243,7 @@ func TestZeroValuesAreSent(t *testing.T) {
 }
 
 func TestExtraColumnsAreMergedSortedByName(t *testing.T) {
-	c, s := scripted(t, []httpmock.Responder{answer(201, createdJob)}, once())
+	c, s := scripted(t, []httpmock.Responder{answer(201, createdJob)}, once(), WithOverwritingUpdates())
 	j := job("SO-1")
 	j.Extra = map[string]any{
 		"zone": "Nord", "delivery_city": "Köln", "a<b": 1, "metadata": map[string]any{"b": 2, "a": []int{1, 2}},

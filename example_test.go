@@ -369,7 +369,7 @@ func ExampleClient_RateLimit() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if _, err := client.Cells.Sync(ctx, eryxon.Cell{ExternalID: "WC-CUTTING", Name: "Cutting"}); err != nil {
+	if _, err := client.Jobs.Sync(ctx, eryxon.Job{ExternalID: "SO-001", JobNumber: "JOB-001"}); err != nil {
 		log.Fatal(err)
 	}
 
@@ -388,16 +388,16 @@ func ExampleRateLimitError() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	cells := []eryxon.Cell{{ExternalID: "WC-CUTTING", Name: "Cutting"}, {ExternalID: "WC-BENDING", Name: "Bending"}}
-	for _, cell := range cells {
-		_, err := client.Cells.Sync(ctx, cell)
+	jobs := []eryxon.Job{{ExternalID: "SO-001", JobNumber: "JOB-001"}, {ExternalID: "SO-002", JobNumber: "JOB-002"}}
+	for _, job := range jobs {
+		_, err := client.Jobs.Sync(ctx, job)
 		var limited *eryxon.RateLimitError
 		if errors.As(err, &limited) {
-			fmt.Println(cell.Name, "waits", limited.RetryAfter.Round(time.Hour), "- request made:", limited.Sent)
+			fmt.Println(job.JobNumber, "waits", limited.RetryAfter.Round(time.Hour), "- request made:", limited.Sent)
 		}
 	}
 	// Output:
-	// Bending waits 24h0m0s - request made: false
+	// JOB-002 waits 24h0m0s - request made: false
 }
 
 // Kinds say what to do, types carry the particulars.
@@ -501,10 +501,10 @@ func ExampleWithMiddleware() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	_, err = client.Cells.Sync(context.Background(), eryxon.Cell{ExternalID: "WC-CUTTING", ExternalSource: "SAP", Name: "Cutting"})
+	_, err = client.Jobs.Sync(context.Background(), eryxon.Job{ExternalID: "SO-001", ExternalSource: "SAP", JobNumber: "JOB-001"})
 	fmt.Println(err)
 	// Output:
-	// PUT /functions/v1/api-cells/sync key in sight: false
+	// PUT /functions/v1/api-jobs/sync key in sight: false
 	// <nil>
 }
 
@@ -521,7 +521,9 @@ func ExampleClient_With() {
 		log.Fatal(err)
 	}
 	for _, client := range []*eryxon.Client{sap, odoo} {
-		res, err := client.Cells.Sync(context.Background(), eryxon.Cell{ExternalID: "1", Name: "Cutting"})
+		res, err := client.Cells.Sync(context.Background(), eryxon.Cell{
+			ExternalID: "1", Name: "Cutting", Color: eryxon.Some("#3b82f6"), Active: eryxon.Some(true),
+		})
 		fmt.Println(res.Key, res.Status, err)
 	}
 	fmt.Println(sap.RateLimit().Requests, "requests in all")

@@ -238,3 +238,70 @@ func TestADeletedRowIsNotCalledOverwritten(t *testing.T) {
 		require.ErrorIs(t, sync(eryxon.Part{ExternalID: "P", PartNumber: "P", JobExternalID: "J"}), eryxon.ErrDeletedOnServer)
 	}
 }
+
+// Also the very first sync of a client that knows nothing of its server overwrites
+// nothing that the record leaves out, and makes rows that do.
+func TestAFirstSingleSyncOverwritesNothing(t *testing.T) {
+	full := eryxon.Dataset{
+		Cells:     eryxon.FromSlice([]eryxon.Cell{{ExternalID: "C", Name: "C", Color: eryxon.Some("#111111"), Active: eryxon.Some(false), Sequence: eryxon.Some(7)}}),
+		Resources: eryxon.FromSlice([]eryxon.Resource{{ExternalID: "R", Name: "R", Type: eryxon.ResourceEquipment, Status: eryxon.Some(eryxon.ResourceMaintenance), Active: eryxon.Some(false)}}),
+		Jobs:      eryxon.FromSlice([]eryxon.Job{{ExternalID: "J", JobNumber: "J", Customer: eryxon.Some("Acme"), DueDate: eryxon.Some(eryxon.NewDate(2026, 12, 24))}}),
+		Parts:     eryxon.FromSlice([]eryxon.Part{{ExternalID: "P", PartNumber: "P", JobExternalID: "J", Material: eryxon.Some("Steel"), Quantity: eryxon.Some(25)}}),
+		Operations: eryxon.FromSlice([]eryxon.Operation{{
+			ExternalID: "O", OperationName: "Cut", PartExternalID: "P", CellName: "C", Sequence: eryxon.Some(20), EstimatedTimeMinutes: eryxon.Some(30.0),
+		}}),
+	}
+	for _, release := range []eryxontest.Release{eryxontest.Documented, eryxontest.V01, eryxontest.V08} {
+		for entity, sync := range map[eryxontest.Entity]func(ctx context.Context, c *eryxon.Client, id string) (eryxon.Outcome, error){
+			eryxontest.Cells: func(ctx context.Context, c *eryxon.Client, id string) (eryxon.Outcome, error) {
+				res, err := c.Cells.Sync(ctx, eryxon.Cell{ExternalID: id, Name: id})
+				return res.Outcome, err
+			},
+			eryxontest.Resources: func(ctx context.Context, c *eryxon.Client, id string) (eryxon.Outcome, error) {
+				res, err := c.Resources.Sync(ctx, eryxon.Resource{ExternalID: id, Name: id, Type: eryxon.ResourceEquipment})
+				return res.Outcome, err
+			},
+			eryxontest.Jobs: func(ctx context.Context, c *eryxon.Client, id string) (eryxon.Outcome, error) {
+				res, err := c.Jobs.Sync(ctx, eryxon.Job{ExternalID: id, JobNumber: id})
+				return res.Outcome, err
+			},
+			eryxontest.Parts: func(ctx context.Context, c *eryxon.Client, id string) (eryxon.Outcome, error) {
+				res, err := c.Parts.Sync(ctx, eryxon.Part{ExternalID: id, PartNumber: id, JobExternalID: "J"})
+				return res.Outcome, err
+			},
+			eryxontest.Operations: func(ctx context.Context, c *eryxon.Client, id string) (eryxon.Outcome, error) {
+				res, err := c.Operations.Sync(ctx, eryxon.Operation{ExternalID: id, OperationName: "Cut", PartExternalID: "P", CellName: "C"})
+				return res.Outcome, err
+			},
+		} {
+			t.Run(string(release)+"/"+string(entity), func(t *testing.T) {
+				srv, client := releaseClient(t, release)
+				_, err := client.SyncAll(t.Context(), full)
+				require.NoError(t, err)
+				before := srv.Rows(entity)[0]
+				id := before["external_id"].(string)
+				o, err := sync(t.Context(), another(t, srv), id)
+				after := srv.Rows(entity)[0]
+				for _, row := range []eryxontest.Row{before, after} {
+					delete(row, "updated_at")
+					delete(row, "synced_at")
+					delete(row, "sync_hash")
+				}
+				assert.Equal(t, before, after)
+				if release != eryxontest.V01 || entity == eryxontest.Jobs {
+					require.NoError(t, err)
+					assert.Equal(t, eryxon.StatusUpdated, o.Status)
+				} else {
+					require.ErrorIs(t, err, eryxon.ErrValidation)
+					assert.Equal(t, eryxon.StatusFailed, o.Status)
+				}
+				if entity == eryxontest.Operations && release == eryxontest.V01 {
+					return // which does not tell whether one is new
+				}
+				o, err = sync(t.Context(), another(t, srv), "new")
+				require.NoError(t, err)
+				assert.Equal(t, eryxon.StatusCreated, o.Status)
+			})
+		}
+	}
+}

@@ -519,14 +519,14 @@ func TestTheLimiterHoldsUnderConcurrency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := eryxontest.New(eryxontest.WithQuota(20, time.Minute), eryxontest.WithLatency(10*time.Millisecond, 0))
 		c := onServer(t, srv, WithRetryPolicy(RetryPolicy{20, time.Millisecond, time.Second}))
-		_, err := c.Cells.Sync(t.Context(), Cell{ExternalID: "first", Name: "first"}) // the quota is known from here on
+		_, err := c.Jobs.Sync(t.Context(), job("first")) // the quota is known from here on
 		require.NoError(t, err)
 		var wg sync.WaitGroup
 		var mu sync.Mutex
 		var done, refused int
 		for i := range 50 {
 			wg.Go(func() {
-				_, err := c.Cells.Sync(t.Context(), Cell{ExternalID: fmt.Sprint(i), Name: fmt.Sprint(i)})
+				_, err := c.Jobs.Sync(t.Context(), job(fmt.Sprint(i)))
 				mu.Lock()
 				defer mu.Unlock()
 				if err == nil {
@@ -544,12 +544,12 @@ func TestTheLimiterHoldsUnderConcurrency(t *testing.T) {
 		// With patience all of them get through, window after window.
 		for i := range 50 {
 			wg.Go(func() {
-				_, err := c.Cells.Sync(t.Context(), Cell{ExternalID: fmt.Sprint("p", i), Name: fmt.Sprint("p", i)}, WithMaxWait(time.Hour))
+				_, err := c.Jobs.Sync(t.Context(), job(fmt.Sprint("p", i)), WithMaxWait(time.Hour))
 				assert.NoError(t, err)
 			})
 		}
 		wg.Wait()
-		assert.Len(t, srv.Rows(eryxontest.Cells), 1+19+50)
+		assert.Len(t, srv.Rows(eryxontest.Jobs), 1+19+50)
 	})
 }
 

@@ -116,10 +116,7 @@ func (s *syncer[R, P, Row]) vet(ctx context.Context, cfg *config, r P, key Key) 
 	if !cfg.overwrite {
 		hazards(&rules, r)
 	}
-	// The very first sync, of a lone cell, resource or bare job, is not worth a
-	// request more.
-	worth := worthAsking(rules.details) && (s.co.lists() || s.at.entity == EntityParts || s.at.entity == EntityOperations) || overwritesNested(rules.details)
-	if len(rules.details) == 0 || !worth && !s.co.knownToFill() {
+	if len(rules.details) == 0 || !worthAsking(rules.details) && !s.co.knownToFill() {
 		return nil, nil, nil
 	}
 	fills, cells, asked, err := s.co.fills(ctx, cfg, new(cellList))

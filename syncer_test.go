@@ -513,7 +513,7 @@ func TestWaitingForAKeyObeysTheContext(t *testing.T) {
 		assert.Equal(t, StatusNotSent, res.Status)
 		assert.Equal(t, time.Second, time.Since(start))
 		// Another entity's record of the same id is not in the way.
-		_, err = c.Cells.Sync(t.Context(), Cell{ExternalID: "SO-1", Name: "C"})
+		_, err = c.Cells.Sync(t.Context(), Cell{ExternalID: "SO-1", Name: "C", Color: Some("#3b82f6"), Active: Some(true)})
 		require.NoError(t, err)
 		wg.Wait()
 		assert.Len(t, srv.Requests(), 2)
