@@ -244,6 +244,7 @@ func randomProgram(t *testing.T, release eryxontest.Release, seed uint64) {
 		}
 		statuses := map[string]eryxon.Outcome{}
 		opts := []eryxon.SyncAllOption{eryxon.WithOutcomes(func(o eryxon.Outcome) error {
+			assert.Equal(t, o.Status == eryxon.StatusSuperseded, o.Err == nil, "%s is %s: why?", o.Key, o.Status)
 			statuses[string(o.Entity)+" "+o.Key.ExternalID] = o
 			return nil
 		}), eryxon.WithConcurrency(1 + r.IntN(4))}
@@ -349,15 +350,22 @@ func TestNestedRecordsGetOutcomesWhereTheyAreLiftedOut(t *testing.T) {
 			{ExternalID: "O-2", OperationName: "Cut", CellName: "nowhere", Sequence: eryxon.Some(2), EstimatedTimeMinutes: eryxon.Some(3.0)}}}}}
 	for _, how := range []string{"single", "bulk"} {
 		var o eryxon.Outcome
+		var err error
 		if how == "single" {
-			res, err := client.Jobs.Sync(t.Context(), job)
-			require.NoError(t, err)
+			var res *eryxon.SyncResult[eryxon.JobRow]
+			res, err = client.Jobs.Sync(t.Context(), job)
 			o = res.Outcome
 		} else {
-			res, err := client.Jobs.BulkSync(t.Context(), []eryxon.Job{job})
-			require.NoError(t, err)
+			var res *eryxon.BulkResult
+			res, err = client.Jobs.BulkSync(t.Context(), []eryxon.Job{job})
 			o = res.Outcomes[0]
 		}
+		var partial *eryxon.PartialError
+		require.ErrorAs(t, err, &partial, "who looks at the error only must learn it, too")
+		assert.Equal(t, 1, partial.Failed)
+		assert.Equal(t, o.Nested[2].Err, partial.Failures[0])
+		assert.True(t, o.Status.Success())
+		require.NoError(t, o.Err)
 		require.Len(t, o.Nested, 3, how)
 		assert.Truef(t, o.Nested[0].Status.Success(), "%s: %v", how, o.Nested[0])
 		assert.Truef(t, o.Nested[1].Status.Success(), "%s: %v", how, o.Nested[1])

@@ -38,7 +38,8 @@
 // has to be known of them is known if they are synced on their own. Servers of
 // release v0.8 take none: there the SDK sends them as records of their own,
 // once the one that carried them is through, and their outcomes are as true as
-// any. [Outcome.Nested] accounts for them either way.
+// any. [Outcome.Nested] accounts for them either way, and what is known to have
+// failed is in the call's error.
 //
 // # Records, keys and rows
 //

@@ -311,13 +311,33 @@ func (e *RecordError) Unwrap() []error {
 	return wrapped(e.kind, e.cause)
 }
 
-// PartialError stands beside the result of a bulk in which some records did
+// PartialError stands beside the result of a sync in which some records did
 // not succeed: failed, unknown, or not sent. The result beside it is complete.
 type PartialError struct {
 	Entity   Entity         `json:"entity,omitempty"` // "" where the records are of several
-	Total    int            `json:"total"`            // records handed in
+	Total    int            `json:"total"`            // records handed in, and nested ones that failed by themselves
 	Failed   int            `json:"failed"`           // of them did not succeed
 	Failures []*RecordError `json:"failures"`         // in the order of the input; of SyncAll's, the first 100
+}
+
+// take counts an outcome, and lists its failures up to so many in all.
+func (e *PartialError) take(o *Outcome, most int) {
+	if e.Total == 0 {
+		e.Entity = o.Entity
+	} else if o.Entity != e.Entity {
+		e.Entity = ""
+	}
+	e.Total++
+	for _, f := range o.failures() {
+		e.Failed++
+		if o.Err == nil { // it was nested
+			e.Total++
+			e.Entity = ""
+		}
+		if len(e.Failures) < most {
+			e.Failures = append(e.Failures, f)
+		}
+	}
 }
 
 // Error tells how many failed, and the first reasons.

@@ -76,6 +76,9 @@ func (d *delivery[R, P]) hazards(s *sentRecord[R]) []FieldError {
 	if s.vetted {
 		d.scratch.details = slices.DeleteFunc(d.scratch.details, overUpdates)
 	}
+	if len(d.scratch.details) == 0 {
+		return nil
+	}
 	return d.scratch.details
 }
 

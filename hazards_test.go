@@ -305,3 +305,37 @@ func TestAFirstSingleSyncOverwritesNothing(t *testing.T) {
 		}
 	}
 }
+
+// New records that give what matters for updates only arrive, also where the request
+// that made them has to be made again, and what is not known has a reason.
+func TestNewRecordsWithUpdatesHazardsArrive(t *testing.T) {
+	for name, r := range map[string]eryxon.Resource{
+		"null and no active":  {Location: eryxon.Null[string](), Status: eryxon.Some(eryxon.ResourceMaintenance)},
+		"empty and no active": {Location: eryxon.Some(""), Status: eryxon.Some(eryxon.ResourceMaintenance)},
+		"nothing":             {},
+	} {
+		for _, gateway := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, gateway), func(t *testing.T) {
+				srv, client := releaseClient(t, eryxontest.V01, eryxon.WithRelease(eryxon.ReleaseV01))
+				if gateway {
+					srv.Script("/api-resources/bulk-sync", eryxontest.Status(504).After())
+				}
+				list := []eryxon.Resource{r, r}
+				for i := range list {
+					list[i].ExternalID, list[i].Name, list[i].Type = fmt.Sprint("R", i), fmt.Sprint("Mill ", i), eryxon.ResourceEquipment
+				}
+				res, err := client.Resources.BulkSync(t.Context(), list)
+				assert.Len(t, srv.Rows(eryxontest.Resources), 2)
+				if !gateway {
+					require.NoError(t, err)
+					assert.Equal(t, eryxon.Counts{Created: 2}, res.Counts)
+					return
+				}
+				for _, o := range res.Outcomes {
+					assert.Contains(t, []eryxon.Status{eryxon.StatusSynced, eryxon.StatusUnknown}, o.Status)
+					assert.Equal(t, o.Status.Success(), o.Err == nil, "%s", o.Status)
+				}
+			})
+		}
+	}
+}

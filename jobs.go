@@ -49,9 +49,10 @@ type JobsService struct {
 
 // Sync creates or updates one job (PUT /api-jobs/sync) with the parts and
 // operations nested in it. The result is never nil: its Status says what is
-// known of the record. The error is nil if and only if that is a success;
-// otherwise it is a [*RecordError], which wraps the [*ValidationError],
-// [*RateLimitError] or [*APIError] behind it.
+// known of the record. The error is nil if and only if that is a success and
+// nothing nested in it is known to have failed. Otherwise it is the record's
+// [*RecordError], which wraps the [*ValidationError], [*RateLimitError] or
+// [*APIError] behind it, or a [*PartialError] of what was nested.
 func (s *JobsService) Sync(ctx context.Context, job Job, opts ...CallOption) (*SyncResult[JobRow], error) {
 	return s.sync(ctx, &job, opts)
 }

@@ -2,6 +2,7 @@ package eryxon
 
 import (
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -116,7 +117,8 @@ type Outcome struct {
 	// a dry run (see [WithDryRun]) where that is known; else nil.
 	Changed []string
 	// Err says why Status is not a success; it is a [*RecordError], or nil
-	// for successes and superseded records.
+	// for successes, superseded records, and nested ones of which the answer
+	// does not speak.
 	Err error
 	// Record is the record itself (a Job, Part, Operation, Cell or Resource)
 	// where it came in bulk and Status is not a success; else nil.
@@ -241,23 +243,17 @@ func (r *BulkResult) count() {
 }
 
 // Err returns the [*PartialError] for the records that did not succeed, nil if
-// there are none. Superseded records and nested ones don't count: the former
-// were replaced by the caller's own later record, the latter are accounted for
-// in their carrier's Nested.
+// there are none. Superseded records don't count: they were replaced by the
+// caller's own later record. Nor do nested ones of which the answer does not
+// speak; one that is known to have failed does.
 func (r *BulkResult) Err() error {
 	var partial PartialError
 	for i := range r.Outcomes {
-		var e *RecordError
-		if o := &r.Outcomes[i]; o.Err != nil {
-			partial.Entity = o.Entity
-			e, _ = o.Err.(*RecordError) //nolint:errorlint // Err is a RecordError itself by its definition
-			partial.Failures = append(partial.Failures, e)
-		}
+		partial.take(&r.Outcomes[i], math.MaxInt)
 	}
-	if len(partial.Failures) == 0 {
+	if partial.Failed == 0 {
 		return nil
 	}
-	partial.Total, partial.Failed = len(r.Outcomes), len(partial.Failures)
 	return &partial
 }
 

@@ -366,7 +366,10 @@ func (s *syncer[R, P, Row]) syncCounted(ctx context.Context, cfg *config, r P, r
 	d.deliverNested(list, outcomes, false)
 	res.Outcome = outcomes[0]
 	res.nameTaken(r)
-	return err
+	if err != nil {
+		return err
+	}
+	return (&BulkResult{Outcomes: outcomes}).Err() // of what it carried
 }
 
 // nameTaken adds to a collision of natural keys which one it is.

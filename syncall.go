@@ -201,16 +201,23 @@ func (r *syncRun) account(o *Outcome) {
 			r.saw(&o.Nested[i])
 		}
 	}
-	r.failures.Total++
-	if failed, ok := o.Err.(*RecordError); ok { //nolint:errorlint // Err is a RecordError itself by its definition
-		r.failures.Failed++
-		if len(r.failures.Failures) < listedFailures {
-			r.failures.Failures = append(r.failures.Failures, failed)
-		}
-	}
+	r.failures.take(o, listedFailures)
 	if r.cfg.tell != nil {
 		r.cfg.tell(*o)
 	}
+	r.hand(o)
+	if o.Status.Success() {
+		for i := range o.Nested {
+			if o.Nested[i].Err != nil {
+				r.hand(&o.Nested[i])
+			}
+		}
+	}
+	r.progress.update(false)
+}
+
+// hand gives an outcome to the sinks that it is for.
+func (r *syncRun) hand(o *Outcome) {
 	for i, s := range r.cfg.sinks {
 		if r.cfg.dryRun && !s.failures {
 			continue // nothing was acknowledged
@@ -227,7 +234,6 @@ func (r *syncRun) account(o *Outcome) {
 			}
 		}
 	}
-	r.progress.update(false)
 }
 
 // saw notes a record of the complete export. Those of other sources are not of

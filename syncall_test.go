@@ -432,6 +432,35 @@ func TestNestedRecordsAreLiftedOutUnlessAskedOtherwise(t *testing.T) {
 	}
 }
 
+// Where nested records go by themselves a run tells of those that failed as it does
+// of others, so that they can be corrected.
+func TestNestedRecordsThatFailedAreToldOf(t *testing.T) {
+	srv := eryxontest.New(eryxontest.WithRelease(eryxontest.V08))
+	client := another(t, srv)
+	job := eryxon.Job{ExternalID: "J", JobNumber: "J", Parts: []eryxon.Part{
+		{ExternalID: "good", PartNumber: "good", Material: eryxon.Some("Steel"), Quantity: eryxon.Some(1)},
+		{ExternalID: "bad", PartNumber: "bad", Material: eryxon.Some("Steel"), Quantity: eryxon.Some(1), Extra: map[string]any{"no_column": 1}},
+	}}
+	var file strings.Builder
+	var told []eryxon.Outcome
+	report, err := client.SyncAll(t.Context(), eryxon.Dataset{Jobs: eryxon.FromSlice([]eryxon.Job{job})}, eryxon.WithNested(), eryxon.WithFailedRecords(&file),
+		eryxon.WithOutcomes(func(o eryxon.Outcome) error { told = append(told, o); return nil }))
+	require.ErrorIs(t, err, eryxon.ErrMissingColumn)
+	assert.Equal(t, eryxon.Counts{Created: 1}, report.Jobs.Counts)
+	assert.Equal(t, eryxon.Counts{Created: 1, Failed: 1}, report.Jobs.Nested)
+	require.Len(t, told, 1)
+	assert.Equal(t, "bad", told[0].Key.ExternalID)
+
+	again, err := eryxon.ReadFailedRecords(strings.NewReader(strings.ReplaceAll(file.String(), "no_column", "drawing_no")))
+	require.NoError(t, err)
+	report, err = another(t, srv).SyncAll(t.Context(), again)
+	require.NoError(t, err, "corrected, it is synced by itself")
+	assert.Equal(t, eryxon.Counts{Created: 1}, report.Total().Counts)
+	part, _ := srv.Row(eryxontest.Parts, "SAP", "bad")
+	owner, _ := srv.Row(eryxontest.Jobs, "SAP", "J")
+	assert.Equal(t, owner["id"], part["job_id"])
+}
+
 func TestAPlanLimitEndsItsEntityOnly(t *testing.T) {
 	for name, seq := range map[string]bool{"slices": false, "beside a sequence": true} {
 		t.Run(name, func(t *testing.T) {

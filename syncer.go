@@ -121,7 +121,22 @@ func (o *Outcome) settleNested() {
 		if o.Attempts == 0 || o.Status == StatusNotSent {
 			n.Status = StatusNotSent
 		}
+		if o.Err != nil {
+			n.fail(&RecordError{cause: o.Err})
+		}
 	}
+}
+
+// failures are why the record did not succeed, or those that it carried: where
+// it did not these are told of with it.
+func (o *Outcome) failures() (list []*RecordError) {
+	if e, ok := o.Err.(*RecordError); ok { //nolint:errorlint // Err is a RecordError itself by its definition
+		return []*RecordError{e}
+	}
+	for i := range o.Nested {
+		list = append(list, o.Nested[i].failures()...)
+	}
+	return list
 }
 
 func statusOf(f fate) Status {

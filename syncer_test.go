@@ -279,6 +279,7 @@ func TestRulesSpareTheRequest(t *testing.T) {
 			assert.ErrorContains(t, err, "not sent")
 			for _, n := range o.Nested {
 				assert.Equal(t, StatusNotSent, n.Status)
+				require.ErrorIs(t, n.Err, ErrValidation, "it says why")
 			}
 		})
 	}
