@@ -31,6 +31,7 @@ type sentRecord[R any] struct {
 	suspect    bool       // some of the records that it went with were lost
 	before     diffRecord // what the unified endpoint said of it, as it is sent
 	isNew      bool       // it is known to have no row, and goes with all that one can't do without
+	pinned     bool       // it names its parent by an id that it was not given
 	place      int        // on the board, of a new cell that gives none
 }
 

@@ -547,3 +547,12 @@ func TestUnmarshalReplacesAndNamesTheFieldAtFault(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(`{"customer":null,"parts":null,"due_date":null}`), &nulls))
 	assert.Equal(t, Job{Customer: Null[string](), DueDate: Null[Date]()}, nulls)
 }
+
+// Ids that are remembered in few bytes come back as they were, or not at all.
+func TestPackedIDs(t *testing.T) {
+	const id = "550e8400-e29b-41d4-a716-446655440000"
+	assert.Equal(t, id, packed(id).String())
+	for _, odd := range []string{"", "uuid-1", id[1:], "550e8400-e29b-41d4-a716-44665544000g", "550e8400e29b-41d4-a716-4466554400000", "550e8400-e29b-41d4-a716+446655440000"} {
+		assert.Empty(t, packed(odd).String(), odd)
+	}
+}

@@ -147,6 +147,9 @@ func (d *delivery[R, P]) withoutMistakes(list []*sentRecord[R], ambiguous bool) 
 	if !d.e.co.looksParentsUpTogether() {
 		return list
 	}
+	if d.c.entity == EntityOperations && d.e.co.knownToFill() {
+		d.e.co.lookForTwins(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells)
+	}
 	twins, list := partition(list, func(s *sentRecord[R]) bool {
 		o, ok := any(P(&s.record)).(*Operation)
 		return ok && o.CellID == "" && d.e.flight.cells.isTwin(o.CellName)
@@ -157,7 +160,7 @@ func (d *delivery[R, P]) withoutMistakes(list []*sentRecord[R], ambiguous bool) 
 	}
 	odd, list := partition(list, func(s *sentRecord[R]) bool { return !parentLookable(P(&s.record)) })
 	d.deliverSingly(odd, ambiguous)
-	if len(list) == 0 || !d.dialect().severalSources() {
+	if len(list) == 0 || !d.dialect().severalSources() && !d.e.co.knownToFill() {
 		return list
 	}
 	return d.pinParents(list, ambiguous)
@@ -349,6 +352,12 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 			ids[s.key] = f.id
 			continue
 		}
+		if f.status == StatusFailed && s.pinned && first && understand(f.message).kind == ErrParentNotFound {
+			parent, _ := d.parent(s) // it is another row now
+			d.forget(parent)
+			again = append(again, s)
+			continue
+		}
 		deleted := f.status == StatusFailed && isDuplicateExternalKey(f.message)
 		if deleted && first && !s.vetted { // of which it was seen already that there is no row
 			again = append(again, s)
@@ -367,7 +376,7 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 			_ = o.close(nil) // nothing to keep
 			d.landed = true
 			if diffable(d.c.entity) { // of the others servers tell nothing anyway, or by their list
-				d.dialect().sawThere(d.c.entity, s.key)
+				d.dialect().sawThere(d.c.entity, s.key, f.id)
 			}
 		}
 		if f.status == StatusFailed {
@@ -391,7 +400,7 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 		}
 		d.synced(at, StatusUpdated)
 	}
-	if len(again) == 0 {
+	if again = d.pinParents(again, false); len(again) == 0 {
 		return
 	}
 	out2, answer2 := d.send(again, false)

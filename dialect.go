@@ -82,9 +82,9 @@ type dialect struct {
 	lacking   map[Entity]error         // nothing of the entity can be written, and why
 	absent    map[string]bool          // optional columns that the server lacks, as entity.column
 	ids       map[entityKey]string
-	there     map[uint64]struct{} // hashes of entityKeys whose rows are there
-	seed      maphash.Seed        // of these hashes
-	limits    map[Entity]int      // records that a bulk takes, where fewer than documented
+	there     map[uint64]uuid // rows that are there, by hashes of their entityKeys
+	seed      maphash.Seed    // of these hashes
+	limits    map[Entity]int  // records that a bulk takes, where fewer than documented
 
 	asking  chan struct{} // has room for the one call that asks the server
 	making  chan struct{} // has room for the one request that makes rows
@@ -166,10 +166,6 @@ func (d *dialect) sawRefusal(err error) bool {
 // countsOnly reports a server whose bulk answers prove nothing and that takes
 // UUIDs for references.
 func (co *core) countsOnly() bool { return co.release() == ReleaseV08 }
-
-// lists reports a server whose bulk answers list every record, as documented: it
-// may be one that fills.
-func (co *core) lists() bool { return co.release() == ReleaseV01 }
 
 // sawSources learns whether the client has records of more than one source.
 func (d *dialect) sawSources(sources ...string) {
@@ -341,7 +337,7 @@ const (
 // fills reports whether the server overwrites with defaults what an update
 // leaves out. Bulk answers do not tell, so the first record for which it
 // matters costs one read: only a server that fills lists its cells without
-// paging. Their names are noted.
+// paging.
 //
 // The result is that of the read, nil where none was made, and the rows are all
 // cells that it has shown; the error says why it can't be told now.
@@ -384,8 +380,16 @@ func (co *core) fills(ctx context.Context, cfg *config, cells *cellList) (fills 
 			d.saw(ReleaseV01)
 		}
 		d.learn(fillingYes)
-		if rows = cells.sawList(page.Cells); len(rows) == 1 {
+		rows = make(cellRows, len(page.Cells))
+		for _, raw := range page.Cells {
+			if row := decodeRow[CellRow](raw); row != nil {
+				rows[row.ID] = row
+			}
+		}
+		if len(rows) == 1 {
 			rows = nil // it may be one of many, as was asked for
+		} else {
+			cells.sawAll(rows)
 		}
 	case out.fate == fateAnswered, readless(out.status):
 		d.learn(fillingNo)

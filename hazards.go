@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 )
 
 // withoutHazards settles the records that must not go to the server by this
@@ -196,13 +195,6 @@ func onlyOnUpdate(details []FieldError) bool {
 // overUpdates reports what a server does to a row that exists alone.
 func overUpdates(e FieldError) bool {
 	return e.Constraint == "OVERWRITTEN" || e.Constraint == "NOT_CLEARED"
-}
-
-// overwritesNested reports a hazard of nested records.
-func overwritesNested(details []FieldError) bool {
-	return slices.ContainsFunc(details, func(d FieldError) bool {
-		return d.Constraint == "OVERWRITTEN" && strings.HasPrefix(d.Field, "parts[")
-	})
 }
 
 // worthAsking reports hazards for which it is worth a request to find out

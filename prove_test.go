@@ -129,6 +129,72 @@ func TestParentsAreThoseOfTheSameSource(t *testing.T) {
 	}
 }
 
+// Nor does it matter that each ERP has a client of its own, which knows of no other,
+// nor that a job is another row now than when it was remembered.
+func TestParentsAreThoseOfTheClientsOwnSource(t *testing.T) {
+	for name, opts := range map[string][]eryxon.Option{"recognised": nil, "said": {eryxon.WithRelease(eryxon.ReleaseV01)}} {
+		t.Run(name, func(t *testing.T) {
+			srv := eryxontest.New(eryxontest.WithRelease(eryxontest.V01))
+			cells := []eryxon.Cell{{ExternalID: "C", Name: "Cutting", Color: eryxon.Some("#111111"), Active: eryxon.Some(true), Sequence: eryxon.Some(1)}}
+			linked := func(source string) {
+				t.Helper()
+				job, _ := srv.Row(eryxontest.Jobs, source, "J")
+				part, _ := srv.Row(eryxontest.Parts, source, "P")
+				operation, _ := srv.Row(eryxontest.Operations, source, "O0")
+				assert.Equal(t, job["id"], part["job_id"], source)
+				assert.Equal(t, part["id"], operation["part_id"], source)
+			}
+			client := map[string]*eryxon.Client{}
+			parts := map[string][]eryxon.Part{}
+			sources := []string{"SAP", "ODOO"}
+			for _, source := range sources {
+				client[source] = another(t, srv, append(opts, eryxon.WithSource(source))...)
+				parts[source] = []eryxon.Part{{ExternalID: "P", PartNumber: source, JobExternalID: "J", Material: eryxon.Some("Steel"), Quantity: eryxon.Some(2)}}
+				bare := []eryxon.Part{{ExternalID: "P", PartNumber: source, JobExternalID: "J"}} // by which the server is known
+				job := []eryxon.Job{{ExternalID: "J", JobNumber: source}}
+				_, err := client[source].SyncAll(t.Context(), eryxon.Dataset{
+					Cells: eryxon.FromSlice(cells), Jobs: eryxon.FromSlice(job), Parts: eryxon.FromSlice(bare), Operations: eryxon.FromSlice(cuts("P", 1, whole)),
+				})
+				require.NoError(t, err)
+				linked(source)
+				cells = nil
+			}
+			for _, source := range sources { // and once more, where each is one of two
+				_, err := client[source].Parts.BulkSync(t.Context(), parts[source])
+				require.NoError(t, err)
+				_, err = client[source].Operations.BulkSync(t.Context(), cuts("P", 1, whole))
+				require.NoError(t, err)
+				linked(source)
+			}
+
+			srv.Reset()
+			_, err := another(t, srv, eryxon.WithSource("SAP")).Jobs.BulkSync(t.Context(), []eryxon.Job{{ExternalID: "J", JobNumber: "SAP"}})
+			require.NoError(t, err)
+			res, err := client["SAP"].Parts.BulkSync(t.Context(), parts["SAP"])
+			require.NoError(t, err)
+			assert.Equal(t, eryxon.StatusCreated, res.Outcomes[0].Status)
+			job, _ := srv.Row(eryxontest.Jobs, "SAP", "J")
+			part, _ := srv.Row(eryxontest.Parts, "SAP", "P")
+			assert.Equal(t, job["id"], part["job_id"])
+		})
+	}
+}
+
+// A cell name that fits two cells is no pick of the server's, once it is known for
+// one that would.
+func TestAServerThatFillsPicksNoCell(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V01, eryxon.WithRelease(eryxon.ReleaseV01))
+	_, err := client.SyncAll(t.Context(), shopFloor("P"))
+	require.NoError(t, err)
+	srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "Cutting", "sequence": 2})
+	before := len(srv.Requests())
+	res, err := client.Operations.BulkSync(t.Context(), cuts("P", 3, whole))
+	require.ErrorIs(t, err, eryxon.ErrConflict)
+	assert.Equal(t, 3, res.Counts.Failed)
+	assert.Empty(t, srv.Rows(eryxontest.Operations))
+	assert.Len(t, srv.Requests(), before+1, "the cells are read, and nothing is sent")
+}
+
 // On a server that fills what is left out, cells and operations that are new may
 // leave it out, and a cell that has a new name loses nothing.
 func TestNewRecordsMayBePartialOnAServerThatFills(t *testing.T) {

@@ -2,7 +2,7 @@ package eryxon
 
 import (
 	"context"
-	"encoding/json"
+	"encoding/hex"
 	"fmt"
 	"hash/maphash"
 	"math"
@@ -44,32 +44,68 @@ func (d *dialect) forget(keys []entityKey) {
 	}
 }
 
-// sawThere remembers that a row is there, in a few bytes: servers that fill are asked
-// about those alone of which nothing is known.
-func (d *dialect) sawThere(e Entity, k Key) {
+// sawThere remembers that a row is there, and its id, in a few bytes: servers that
+// list what they have done are asked about those alone of which nothing is known.
+func (d *dialect) sawThere(e Entity, k Key, id string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.there == nil || len(d.there) >= knownIDs {
-		d.there, d.seed = make(map[uint64]struct{}), maphash.MakeSeed()
+		d.there, d.seed = make(map[uint64]uuid), maphash.MakeSeed()
 	}
-	d.there[maphash.Comparable(d.seed, entityKey{e, k})] = struct{}{}
+	d.there[maphash.Comparable(d.seed, entityKey{e, k})] = packed(id)
 }
 
 // isThere reports whether a row is known to be there.
 func (d *dialect) isThere(e Entity, k Key) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.there) == 0 {
-		return d.ids[entityKey{e, k}] != ""
-	}
-	_, there := d.there[maphash.Comparable(d.seed, entityKey{e, k})]
+	_, there := d.shown(e, k)
 	return there || d.ids[entityKey{e, k}] != ""
+}
+
+// shown is what sawThere has remembered.
+func (d *dialect) shown(e Entity, k Key) (id uuid, there bool) {
+	if len(d.there) > 0 {
+		id, there = d.there[maphash.Comparable(d.seed, entityKey{e, k})]
+	}
+	return id, there
 }
 
 func (d *dialect) id(e Entity, k Key) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.ids[entityKey{e, k}]
+	if id := d.ids[entityKey{e, k}]; id != "" {
+		return id
+	}
+	id, _ := d.shown(e, k)
+	return id.String()
+}
+
+// uuid is the id of a row in the form that servers in the field give it; zero where
+// it has another.
+type uuid [16]byte
+
+func packed(id string) (u uuid) {
+	if len(id) != 36 || id[8] != '-' || id[13] != '-' || id[18] != '-' || id[23] != '-' {
+		return uuid{}
+	}
+	var digits [32]byte
+	for at, part := range []string{id[:8], id[9:13], id[14:18], id[19:23], id[24:]} {
+		copy(digits[[...]int{0, 8, 12, 16, 20}[at]:], part)
+	}
+	if _, err := hex.Decode(u[:], digits[:]); err != nil {
+		return uuid{}
+	}
+	return u
+}
+
+// String returns the id, "" for the zero one.
+func (u uuid) String() string {
+	if u == (uuid{}) {
+		return ""
+	}
+	h := hex.EncodeToString(u[:])
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }
 
 // sawUnnamed remembers a job that is there, by an id that the server does not
@@ -83,13 +119,18 @@ func (d *dialect) sawUnnamed(job Key) {
 	d.unnamed[job] = true
 }
 
+// knownID is the id of a row, where it is known without a request.
+func (co *core) knownID(cfg *config, e Entity, k Key) string {
+	return cmpOr(co.shared.dialect.id(e, k), cfg.run.id(e, k))
+}
+
 // resolve makes sure that the ids of rows are known, as far as the server can
 // tell, and returns those that are.
 func (co *core) resolve(ctx context.Context, cfg *config, e Entity, keys []Key) (map[Key]string, *result, error) {
 	ids := make(map[Key]string, len(keys))
 	var ask []Key
 	for _, k := range keys {
-		if id := cmpOr(co.shared.dialect.id(e, k), cfg.run.id(e, k)); id != "" {
+		if id := co.knownID(cfg, e, k); id != "" {
 			ids[k] = id
 		} else {
 			ask = append(ask, k)
@@ -124,6 +165,7 @@ type cellList struct {
 	made   map[Key]bool      // parts; nil where nothing asks for them
 	names  map[string]string // of cells, by id
 	named  map[string]int    // how many of them have the name
+	all    bool              // names has all cells that there are
 	place  int               // of the last cell on the board; 0: not known
 }
 
@@ -182,16 +224,36 @@ func (l *cellList) sawName(id, name string) {
 	l.named[name]++
 }
 
-// sawList learns of all the cells that a server has listed, and returns them.
-func (l *cellList) sawList(cells []json.RawMessage) cellRows {
-	rows := make(cellRows, len(cells))
-	for _, raw := range cells {
-		if row := decodeRow[CellRow](raw); row != nil {
-			l.sawName(row.ID, row.Name)
-			rows[row.ID] = row
-		}
+// sawAll learns of all the cells that a server has.
+func (l *cellList) sawAll(rows cellRows) {
+	for _, row := range rows {
+		l.sawName(row.ID, row.Name)
 	}
-	return rows
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = true
+}
+
+func (l *cellList) hasAll() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all
+}
+
+// lookForTwins makes sure that all cells are known. What can't be read is not.
+func (co *core) lookForTwins(ctx context.Context, cfg *config, list *cellList) {
+	select {
+	case co.shared.dialect.asking <- struct{}{}:
+		defer func() { <-co.shared.dialect.asking }()
+	case <-ctx.Done():
+		return
+	}
+	if list.hasAll() {
+		return
+	}
+	if rows, err := co.allCells(ctx, cfg); err == nil {
+		list.sawAll(rows)
+	}
 }
 
 // isTwin reports the name of more than one cell.
@@ -264,7 +326,7 @@ func (co *core) translate(r any, source string, jobs, parts map[Key]string, cell
 		if r.JobID == "" {
 			key := Key{r.recordKey(source).Source, r.JobExternalID}
 			if r.JobID = jobs[key]; r.JobID == "" {
-				return co.noParent("job_external_id", "job", "JobID", key)
+				return co.noParent(entityKey{EntityJobs, key})
 			}
 		}
 		r.JobExternalID = ""
@@ -272,7 +334,7 @@ func (co *core) translate(r any, source string, jobs, parts map[Key]string, cell
 		if r.PartID == "" {
 			key := Key{r.recordKey(source).Source, r.PartExternalID}
 			if r.PartID = parts[key]; r.PartID == "" {
-				return co.noParent("part_external_id", "part", "PartID", key)
+				return co.noParent(entityKey{EntityParts, key})
 			}
 		}
 		if r.CellID == "" {
@@ -296,14 +358,16 @@ func (co *core) translate(r any, source string, jobs, parts map[Key]string, cell
 }
 
 // noParent says that a record's parent was not found.
-func (co *core) noParent(field, parent, id string, key Key) error {
+func (co *core) noParent(parent entityKey) error {
+	key, name := parent.key, parent.entity.singular()
+	field, id := name+"_external_id", map[Entity]string{EntityJobs: "JobID", EntityParts: "PartID"}[parent.entity]
 	switch {
 	case !lookable(key.ExternalID):
-		return &errReference{ErrUnsupported, field, fmt.Sprintf("%s: the server can't look up %s %s, for the quotation mark or the backslash in its external id: give %s", field, parent, key, id)}
+		return &errReference{ErrUnsupported, field, fmt.Sprintf("%s: the server can't look up %s %s, for the quotation mark or the backslash in its external id: give %s", field, name, key, id)}
 	case marked(&co.shared.dialect, &co.shared.dialect.unnamed, key):
-		return &errReference{ErrUnsupported, field, fmt.Sprintf("%s: the server has %s %s but, for a column that its database lacks, does not tell its id: give %s", field, parent, key, id)}
+		return &errReference{ErrUnsupported, field, fmt.Sprintf("%s: the server has %s %s but, for a column that its database lacks, does not tell its id: give %s", field, name, key, id)}
 	default:
-		return &errReference{ErrParentNotFound, field, fmt.Sprintf("%s: the server has no %s %s; sync it first, under the same external source", field, parent, key)}
+		return &errReference{ErrParentNotFound, field, fmt.Sprintf("%s: the server has no %s %s; sync it first, under the same external source", field, name, key)}
 	}
 }
 
@@ -341,24 +405,23 @@ func (d *delivery[R, P]) pinParents(list []*sentRecord[R], ambiguous bool) []*se
 	}
 	pinned := list[:0:0]
 	for _, s := range list {
-		copied := s.record
+		parent, ok := d.parent(s)
 		var err error
-		switch r := any(P(&copied)).(type) {
-		case *Part:
-			if key := (Key{s.key.Source, r.JobExternalID}); r.JobID == "" {
-				if r.JobID = ids[key]; r.JobID == "" && told {
-					err = co.noParent("job_external_id", "job", "JobID", key)
-				}
+		switch {
+		case ok && ids[parent.key] != "":
+			copied := s.record
+			switch r := any(P(&copied)).(type) {
+			case *Part:
+				r.JobID = ids[parent.key]
+			case *Operation:
+				r.PartID = ids[parent.key]
 			}
-		case *Operation:
-			if key := (Key{s.key.Source, r.PartExternalID}); r.PartID == "" {
-				if r.PartID = ids[key]; r.PartID == "" && told {
-					err = co.noParent("part_external_id", "part", "PartID", key)
-				}
-			}
-		}
-		if err == nil {
 			s.own, err = P(&copied).appendJSON(nil, cfg.source)
+			s.pinned = true
+		case ok && told:
+			err = co.noParent(parent)
+		case ok: // by no id that it was sent with before
+			s.own = nil
 		}
 		if err != nil {
 			d.untranslatable(s, err, ambiguous)

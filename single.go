@@ -215,7 +215,7 @@ func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *Syn
 	res.Status, res.ID, res.Row = status, id, decodeRow[Row](out.row)
 	switch {
 	case status.Success() && diffable(s.at.entity):
-		s.co.shared.dialect.sawThere(s.at.entity, res.Key)
+		s.co.shared.dialect.sawThere(s.at.entity, res.Key, id)
 	case errors.Is(cause, ErrDeletedOnServer):
 		s.co.shared.dialect.forget([]entityKey{{s.at.entity, res.Key}})
 	}
