@@ -422,7 +422,7 @@ func (d *delivery[R, P]) forgetParents(list []*sentRecord[R]) bool {
 		}
 		if o, ok := any(P(&s.record)).(*Operation); ok && o.CellID == "" {
 			had = true
-			d.e.flight.cells.forget()
+			d.forgetCells()
 		}
 	}
 	d.forget(parents...)

@@ -86,6 +86,9 @@ type dialect struct {
 	seed      maphash.Seed    // of these hashes
 	limits    map[Entity]int  // records that a bulk takes, where fewer than documented
 
+	cells     map[string][]string // ids by name, nil where they were changed since
+	cellsRead time.Time
+
 	asking  chan struct{} // has room for the one call that asks the server
 	making  chan struct{} // has room for the one request that makes rows
 	makes   map[Entity]makes

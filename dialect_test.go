@@ -668,6 +668,48 @@ func TestCellsAreLookedUpAnewForEveryRun(t *testing.T) {
 	assert.Equal(t, now["id"], row["cell_id"], "the cell that has the name now")
 }
 
+// One single sync after the other does not list the cells each time, but looks again
+// before long, and at once where a name is missing or this client has changed cells.
+func TestSingleSyncsShareALookAtTheCells(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, client := releaseClient(t, eryxontest.V08)
+		_, err := client.SyncAll(t.Context(), shopFloor("P"))
+		require.NoError(t, err)
+		reads := func() (n int) {
+			for _, r := range srv.Requests() {
+				if r.Method == http.MethodGet && strings.HasSuffix(r.Path, "/api-cells") {
+					n++
+				}
+			}
+			return n
+		}
+		next := 0
+		sync := func(cell string) error {
+			next++
+			_, err := client.Operations.Sync(t.Context(), eryxon.Operation{ExternalID: strconv.Itoa(next), OperationName: "Cut", PartExternalID: "P", CellName: cell, Sequence: eryxon.Some(1), EstimatedTimeMinutes: eryxon.Some(1.0)})
+			return err
+		}
+		before := reads()
+		for range 10 {
+			require.NoError(t, sync("Cutting"))
+		}
+		assert.Equal(t, before+1, reads())
+
+		srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "Bending", "sequence": 2})
+		require.NoError(t, sync("Bending"), "made on the shop floor meanwhile")
+		assert.Equal(t, before+2, reads())
+
+		_, err = client.Cells.Sync(t.Context(), eryxon.Cell{ExternalID: "C", Name: "Sawing"})
+		require.NoError(t, err)
+		require.ErrorIs(t, sync("Cutting"), eryxon.ErrParentNotFound, "renamed by this client")
+		assert.Equal(t, before+3, reads())
+
+		srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "Bending", "sequence": 3})
+		time.Sleep(time.Minute)
+		require.ErrorIs(t, sync("Bending"), eryxon.ErrConflict, "two by now")
+	})
+}
+
 func TestADeletedCellIsNoUpdate(t *testing.T) {
 	srv, client := releaseClient(t, eryxontest.V08)
 	cells := make([]eryxon.Cell, 8)

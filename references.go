@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math"
+	"slices"
 	"sync"
+	"time"
 )
 
 // errReference is a reference that leads nowhere, or to two places, or a column
@@ -166,6 +168,7 @@ type cellList struct {
 	names  map[string]string // of cells, by id
 	named  map[string]int    // how many of them have the name
 	all    bool              // names has all cells that there are
+	single bool              // a single sync's, for which names will do that were read a moment ago
 	place  int               // of the last cell on the board; 0: not known
 }
 
@@ -263,7 +266,7 @@ func (l *cellList) isTwin(name string) bool {
 	return l.named[name] > 1
 }
 
-// forget makes the next look-up ask again: the run has changed cells.
+// forget makes the run's next look-up ask again.
 func (l *cellList) forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -294,6 +297,9 @@ func (co *core) cellsByName(ctx context.Context, cfg *config, list *cellList, na
 	if known := list.has(names); known != nil {
 		return known, nil
 	}
+	if known := co.shared.dialect.recentCells(names); list.single && known != nil {
+		return known, nil
+	}
 	known := make(map[string][]string)
 	for row, err := range newClient(co).Cells.List(ctx, CellListOptions{}, withConfig(cfg)) {
 		if err != nil {
@@ -304,10 +310,38 @@ func (co *core) cellsByName(ctx context.Context, cfg *config, list *cellList, na
 	for _, name := range names {
 		known[name] = append([]string{}, known[name]...)
 	}
+	co.shared.dialect.sawCellNames(known)
 	list.mu.Lock()
 	defer list.mu.Unlock()
 	list.byName = known
 	return known, nil
+}
+
+// recentNames is for how long single syncs take the names of cells to be what they
+// were: each would have to list them else.
+const recentNames = time.Minute
+
+func (d *dialect) sawCellNames(byName map[string][]string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.cells, d.cellsRead = byName, time.Now()
+}
+
+// recentCells returns the cells by name, if they were read a moment ago and all the
+// names were among them.
+func (d *dialect) recentCells(names []string) map[string][]string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if time.Since(d.cellsRead) >= recentNames || slices.ContainsFunc(names, func(name string) bool { return len(d.cells[name]) == 0 }) {
+		return nil
+	}
+	return d.cells
+}
+
+// forgetCells makes the next look-up ask again: cells were changed.
+func (d *delivery[R, P]) forgetCells() {
+	d.e.flight.cells.forget()
+	d.dialect().sawCellNames(nil)
 }
 
 // withConfig hands a run's settings to a call that is part of it.

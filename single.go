@@ -227,7 +227,7 @@ func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *Syn
 // count adds a call to the account.
 func (d *delivery[R, P]) count(out *result, size int) {
 	if d.c.entity == EntityCells {
-		d.e.flight.cells.forget()
+		d.forgetCells()
 	}
 	d.done.stats.attempts += out.attempts
 	d.done.stats.bytes += int64(out.attempts) * int64(size)
@@ -264,6 +264,9 @@ func (co *core) putOne(ctx, wire context.Context, cfg *config, at endpoint, key 
 			return &answer.envelope, err
 		}}
 	out := co.do(ctx, cfg, &cl)
+	if at.entity == EntityCells {
+		co.shared.dialect.sawCellNames(nil)
+	}
 	out.row = answer.row
 	if cfg.run != nil {
 		_ = cfg.run.sawTenant(rowTenant(out.row)) // kept: nothing is acknowledged after it
@@ -323,6 +326,7 @@ func notCleared(sent, row []byte) string {
 func (s *syncer[R, P, Row]) syncCounted(ctx context.Context, cfg *config, r P, res *SyncResult[Row]) error {
 	f := newFlight(ctx, s.co, cfg)
 	defer f.close()
+	f.cells.single = true
 	e := newEngine[R, P](s.co, s.at, cfg, f)
 	d := &delivery[R, P]{e: e, c: newChunk[R](s.at.entity), left: searchRequests, doubts: doubtRequests}
 	if _, err := add(d.c, r, res.Key, 0, cfg.source, math.MaxInt); err != nil {
