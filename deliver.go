@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 )
 
 // searchRequests bounds the search for bad records in a chunk that the server
@@ -62,8 +63,8 @@ func (e *engine[R, P]) work(c *chunk[R]) *finishedChunk {
 const probeFrom = 5
 
 // probes reports whether the server is to be recognised before a chunk of n
-// records goes out. Of an input of unknown length a full first request lets expect
-// many, as it does with a state, for which most may not be sent.
+// records goes out. Of an input of unknown length as many as a request takes let
+// expect more, as they do with a state, for which most may not be sent.
 func (e *engine[R, P]) probes(n int) bool {
 	switch {
 	case e.probed || e.cfg.dryRun || e.co.release() != ReleaseUnknown:
@@ -147,8 +148,15 @@ func (d *delivery[R, P]) withoutMistakes(list []*sentRecord[R], ambiguous bool) 
 	if !d.e.co.looksParentsUpTogether() {
 		return list
 	}
-	if d.c.entity == EntityOperations && d.e.co.knownToFill() {
-		d.e.co.lookForTwins(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells)
+	named, others := partition(list, func(s *sentRecord[R]) bool {
+		o, ok := any(P(&s.record)).(*Operation)
+		return ok && o.CellID == ""
+	})
+	if len(named) > 0 && d.e.co.knownToFill() {
+		if err := d.e.co.lookForTwins(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells); err != nil {
+			d.undeliver(named, nil, err, ambiguous)
+			list = others
+		}
 	}
 	twins, list := partition(list, func(s *sentRecord[R]) bool {
 		o, ok := any(P(&s.record)).(*Operation)
@@ -317,7 +325,7 @@ func (d *delivery[R, P]) try(list []*sentRecord[R], refusal *result) *result {
 // loses again is one whose row was deleted.
 func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answer *bulkAnswer, first bool) {
 	found := reconcile(list, answer, out.ambiguous)
-	var again, restored, statusOpen []*sentRecord[R]
+	var again, relinked, restored, statusOpen []*sentRecord[R]
 	var ids map[Key]string
 	passedOver, untold := d.passesOverStatus(list, found)
 	for i, s := range list {
@@ -352,10 +360,10 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 			ids[s.key] = f.id
 			continue
 		}
-		if f.status == StatusFailed && s.pinned && first && understand(f.message).kind == ErrParentNotFound {
+		if f.status == StatusFailed && s.pinned && first && refusesParent(f.message) {
 			parent, _ := d.parent(s) // it is another row now
 			d.forget(parent)
-			again = append(again, s)
+			relinked = append(relinked, s)
 			continue
 		}
 		deleted := f.status == StatusFailed && isDuplicateExternalKey(f.message)
@@ -400,7 +408,7 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 		}
 		d.synced(at, StatusUpdated)
 	}
-	if again = d.pinParents(again, false); len(again) == 0 {
+	if again = append(again, d.pinParents(relinked, false)...); len(again) == 0 {
 		return
 	}
 	out2, answer2 := d.send(again, false)
@@ -409,6 +417,12 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 		return
 	}
 	d.settleFailed(again, out2)
+}
+
+// refusesParent reports a refusal for the parent's id, not the cell's.
+func refusesParent(message string) bool {
+	said := understand(message)
+	return said.kind == ErrParentNotFound && !strings.HasPrefix(said.field, "cell_")
 }
 
 // unknown settles a record of which the answer tells too little.

@@ -82,9 +82,9 @@ type dialect struct {
 	lacking   map[Entity]error         // nothing of the entity can be written, and why
 	absent    map[string]bool          // optional columns that the server lacks, as entity.column
 	ids       map[entityKey]string
-	there     map[uint64]uuid // rows that are there, by hashes of their entityKeys
-	seed      maphash.Seed    // of these hashes
-	limits    map[Entity]int  // records that a bulk takes, where fewer than documented
+	there     map[uint64]sighting // rows that are there, by hashes of their entityKeys
+	seed      maphash.Seed        // of these hashes
+	limits    map[Entity]int      // records that a bulk takes, where fewer than documented
 
 	cells     map[string][]string // ids by name, nil where they were changed since
 	cellsRead time.Time
@@ -219,7 +219,10 @@ func (co *core) findsRows(e Entity) bool {
 
 // looksParentsUpTogether reports a server whose bulk looks up what its records
 // are linked to by external id alone, of whatever source, and in one look-up.
-func (co *core) looksParentsUpTogether() bool { return co.release() == ReleaseV01 }
+func (co *core) looksParentsUpTogether() bool {
+	r := co.release()
+	return r == ReleaseV01 || r == ReleaseUnknown && co.knownToFill()
+}
 
 // listsDeleted reports a server whose lists of jobs and parts show deleted rows,
 // too.

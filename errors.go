@@ -261,7 +261,7 @@ func (e *RateLimitError) Unwrap() []error {
 // RecordError is why one record did not arrive, or is not known to have.
 type RecordError struct {
 	Entity    Entity `json:"entity"`
-	Index     int    `json:"index"` // of the record in the input, from 0; -1 for one that SyncAll lifted out of another
+	Index     int    `json:"index"` // of the record in the input, from 0, or of a nested one in its list; -1 for one that SyncAll lifted out of another
 	Key       Key    `json:"key"`
 	Status    Status `json:"status"`
 	Code      string `json:"code,omitempty"`       // the server's code, where it gave one
@@ -330,12 +330,12 @@ func (e *PartialError) take(o *Outcome, most int) {
 	e.Total++
 	for _, f := range o.failures() {
 		e.Failed++
-		if o.Err == nil { // it was nested
+		if f != o { // it was nested
 			e.Total++
 			e.Entity = ""
 		}
-		if len(e.Failures) < most {
-			e.Failures = append(e.Failures, f)
+		if err, ok := f.Err.(*RecordError); ok && len(e.Failures) < most { //nolint:errorlint // Err is a RecordError itself by its definition
+			e.Failures = append(e.Failures, err)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 // flight is the requests of a run that are in flight, and how long they may
 // go on. It belongs to one goroutine.
 type flight struct {
+	began    time.Time
 	goOn     context.Context // while it lives, more requests are made
 	stop     func()          // ends goOn
 	wire     context.Context // bounds the requests in flight
@@ -22,7 +23,7 @@ type flight struct {
 }
 
 func newFlight(ctx context.Context, co *core, cfg *config) *flight {
-	f := &flight{patience: cfg.grace, keys: &co.shared.inFlight, finished: make(chan *finishedChunk, cfg.concurrency)}
+	f := &flight{began: time.Now(), patience: cfg.grace, keys: &co.shared.inFlight, finished: make(chan *finishedChunk, cfg.concurrency)}
 	f.goOn, f.stop = context.WithCancel(ctx)
 	f.wire, f.cut = context.WithCancel(context.WithoutCancel(ctx))
 	return f

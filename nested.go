@@ -52,6 +52,9 @@ func (d *delivery[R, P]) deliverNested(list []*sentRecord[R], outcomes []Outcome
 			n := &outcomes[i].Nested[k]
 			if o, ok := settled[entityKey{n.Entity, n.Key}]; ok {
 				n.Status, n.ID, n.Err, n.Record, n.RequestID, n.Attempts = o.Status, o.ID, o.Err, o.Record, o.RequestID, o.Attempts
+				if e, ok := n.Err.(*RecordError); ok { //nolint:errorlint // Err is a RecordError itself by its definition
+					e.Index = n.Index
+				}
 			}
 		}
 	}
@@ -68,7 +71,7 @@ func deliverLifted[C any, PC recordPtr[C], R any, P recordPtr[R]](carrier *engin
 	for i := range list {
 		r := PC(&list[i])
 		if _, err := add(d.c, r, r.recordKey(carrier.cfg.source), i, carrier.cfg.source, math.MaxInt); err != nil {
-			o := Outcome{Entity: e.at.entity, Index: i, Key: r.recordKey(carrier.cfg.source), Status: StatusFailed}
+			o := Outcome{Entity: e.at.entity, Index: i, Key: r.recordKey(carrier.cfg.source), Status: StatusFailed, Record: list[i]}
 			_ = o.close(err) // the outcome keeps it
 			d.done.outcomes = append(d.done.outcomes, o)
 		}

@@ -52,35 +52,47 @@ func (d *dialect) sawThere(e Entity, k Key, id string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.there == nil || len(d.there) >= knownIDs {
-		d.there, d.seed = make(map[uint64]uuid), maphash.MakeSeed()
+		d.there, d.seed = make(map[uint64]sighting), maphash.MakeSeed()
 	}
-	d.there[maphash.Comparable(d.seed, entityKey{e, k})] = packed(id)
+	d.there[maphash.Comparable(d.seed, entityKey{e, k})] = sighting{packed(id), time.Now().UnixNano()}
+}
+
+// sighting is when a row was last seen, by which id.
+type sighting struct {
+	id uuid
+	at int64 // nanoseconds since 1970
+}
+
+// seenAs is what sawThere has remembered.
+func (d *dialect) seenAs(e Entity, k Key) (s sighting, there bool) {
+	if len(d.there) > 0 {
+		s, there = d.there[maphash.Comparable(d.seed, entityKey{e, k})]
+	}
+	return s, there
 }
 
 // isThere reports whether a row is known to be there.
 func (d *dialect) isThere(e Entity, k Key) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	_, there := d.shown(e, k)
+	_, there := d.seenAs(e, k)
 	return there || d.ids[entityKey{e, k}] != ""
 }
 
-// shown is what sawThere has remembered.
-func (d *dialect) shown(e Entity, k Key) (id uuid, there bool) {
-	if len(d.there) > 0 {
-		id, there = d.there[maphash.Comparable(d.seed, entityKey{e, k})]
+// idSince is the id of a row that was seen since then.
+func (d *dialect) idSince(then time.Time, e Entity, k Key) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s, there := d.seenAs(e, k); there && s.at >= then.UnixNano() {
+		return s.id.String()
 	}
-	return id, there
+	return ""
 }
 
 func (d *dialect) id(e Entity, k Key) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if id := d.ids[entityKey{e, k}]; id != "" {
-		return id
-	}
-	id, _ := d.shown(e, k)
-	return id.String()
+	return d.ids[entityKey{e, k}]
 }
 
 // uuid is the id of a row in the form that servers in the field give it; zero where
@@ -121,18 +133,13 @@ func (d *dialect) sawUnnamed(job Key) {
 	d.unnamed[job] = true
 }
 
-// knownID is the id of a row, where it is known without a request.
-func (co *core) knownID(cfg *config, e Entity, k Key) string {
-	return cmpOr(co.shared.dialect.id(e, k), cfg.run.id(e, k))
-}
-
 // resolve makes sure that the ids of rows are known, as far as the server can
 // tell, and returns those that are.
 func (co *core) resolve(ctx context.Context, cfg *config, e Entity, keys []Key) (map[Key]string, *result, error) {
 	ids := make(map[Key]string, len(keys))
 	var ask []Key
 	for _, k := range keys {
-		if id := co.knownID(cfg, e, k); id != "" {
+		if id := cmpOr(co.shared.dialect.id(e, k), cfg.run.id(e, k)); id != "" {
 			ids[k] = id
 		} else {
 			ask = append(ask, k)
@@ -243,20 +250,22 @@ func (l *cellList) hasAll() bool {
 	return l.all
 }
 
-// lookForTwins makes sure that all cells are known. What can't be read is not.
-func (co *core) lookForTwins(ctx context.Context, cfg *config, list *cellList) {
+// lookForTwins makes sure that all cells are known.
+func (co *core) lookForTwins(ctx context.Context, cfg *config, list *cellList) error {
 	select {
 	case co.shared.dialect.asking <- struct{}{}:
 		defer func() { <-co.shared.dialect.asking }()
 	case <-ctx.Done():
-		return
+		return ctx.Err()
 	}
 	if list.hasAll() {
-		return
+		return nil
 	}
-	if rows, err := co.allCells(ctx, cfg); err == nil {
+	rows, err := co.allCells(ctx, cfg)
+	if err == nil {
 		list.sawAll(rows)
 	}
+	return err
 }
 
 // isTwin reports the name of more than one cell.
@@ -317,9 +326,9 @@ func (co *core) cellsByName(ctx context.Context, cfg *config, list *cellList, na
 	return known, nil
 }
 
-// recentNames is for how long single syncs take the names of cells to be what they
-// were: each would have to list them else.
-const recentNames = time.Minute
+// recent is for how long what was seen is taken to be so still, where it would cost
+// a request each time to see it again.
+const recent = time.Minute
 
 func (d *dialect) sawCellNames(byName map[string][]string) {
 	d.mu.Lock()
@@ -332,7 +341,7 @@ func (d *dialect) sawCellNames(byName map[string][]string) {
 func (d *dialect) recentCells(names []string) map[string][]string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if time.Since(d.cellsRead) >= recentNames || slices.ContainsFunc(names, func(name string) bool { return len(d.cells[name]) == 0 }) {
+	if time.Since(d.cellsRead) >= recent || slices.ContainsFunc(names, func(name string) bool { return len(d.cells[name]) == 0 }) {
 		return nil
 	}
 	return d.cells
@@ -418,24 +427,42 @@ func (d *delivery[R, P]) parent(s *sentRecord[R]) (parent entityKey, ok bool) {
 }
 
 // pinParents names the rows that records are linked to by their ids, for a server
-// that would take one of another source.
+// that would take one of another source. It asks for those that the run has not
+// seen: one may have been deleted since, and an id leads to it all the same.
 func (d *delivery[R, P]) pinParents(list []*sentRecord[R], ambiguous bool) []*sentRecord[R] {
 	co, cfg := d.e.co, d.e.cfg
-	entity, keys := Entity(""), make([]Key, 0, len(list))
+	ids := make(map[Key]string)
+	var entity Entity
+	var ask []Key
 	for _, s := range list {
 		if parent, ok := d.parent(s); ok {
-			entity, keys = parent.entity, append(keys, parent.key)
+			entity = parent.entity
+			if id := d.dialect().idSince(d.e.flight.began, entity, parent.key); id != "" {
+				ids[parent.key] = id
+			} else {
+				ask = append(ask, parent.key)
+			}
 		}
 	}
-	if len(keys) == 0 {
-		return list
-	}
-	ids, out, err := co.resolve(d.e.flight.goOn, cfg, entity, keys)
-	d.asked(out)
-	told := co.asksRows(entity) // otherwise it is no server that confuses them
-	if err != nil && told {
-		d.undeliver(list, out, err, ambiguous)
-		return nil
+	told := false // otherwise it is no server that confuses them
+	if len(ask) > 0 && co.asksRows(entity) {
+		found, out, err := co.diffKeys(d.e.flight.goOn, cfg, entity, ask, true)
+		d.asked(out)
+		told = co.asksRows(entity)
+		switch {
+		case err == nil || !told:
+		case out.own && (!ending(out) || out.kind == ErrForbidden) && !d.dialect().severalSources(): // it is not asked, and may confuse them
+			told = false
+		default:
+			d.undeliver(list, out, err, ambiguous)
+			return nil
+		}
+		for key, r := range found {
+			if r.exists() && r.id != "" {
+				ids[key] = r.id
+				d.dialect().sawThere(entity, key, r.id)
+			}
+		}
 	}
 	pinned := list[:0:0]
 	for _, s := range list {

@@ -97,7 +97,7 @@ func (s *syncer[R, P, Row]) syncRemembered(ctx context.Context, cfg *config, r P
 	if res.Status == StatusCreated && list[0].memory.given != nil {
 		// It was new after all: what was left out goes now.
 		record = list[0].complete(res.ID)
-		if _, err = s.send(ctx, cfg, P(&record), res); err == nil {
+		if _, err = s.send(ctx, cfg, P(&record), res); res.Status.Success() {
 			res.Status = StatusCreated
 		}
 	}
@@ -119,11 +119,8 @@ func (s *syncer[R, P, Row]) vet(ctx context.Context, cfg *config, r P, key Key) 
 	if len(rules.details) == 0 || !worthAsking(rules.details) && !s.co.knownToFill() {
 		return nil, nil, nil
 	}
-	fills, cells, asked, err := s.co.fills(ctx, cfg, new(cellList))
-	switch {
-	case err != nil && asked.own: // what is wrong with the read may be so with the sync, and that tells it better
-		return nil, nil, nil
-	case !fills || err != nil:
+	fills, cells, _, err := s.co.fills(ctx, cfg, new(cellList))
+	if !fills || err != nil {
 		return nil, nil, err
 	}
 	switch refused := rules.err(0, key); {
@@ -347,7 +344,7 @@ func (s *syncer[R, P, Row]) syncCounted(ctx context.Context, cfg *config, r P, r
 	if len(list) == 0 {
 		res.Outcome = d.done.outcomes[0]
 		res.Record = nil
-		return res.Err
+		return res.err(res.Err)
 	}
 	out, status, id, cause := s.co.putOne(ctx, ctx, cfg, s.at, res.Key, d.c.json(list[0]), false, false)
 	if cause != nil && cfg.omitMissing && d.dialect().sawAbsent(s.at.entity, cause) {
@@ -370,10 +367,15 @@ func (s *syncer[R, P, Row]) syncCounted(ctx context.Context, cfg *config, r P, r
 	d.deliverNested(list, outcomes, false)
 	res.Outcome = outcomes[0]
 	res.nameTaken(r)
-	if err != nil {
-		return err
+	return res.err(err)
+}
+
+// err is the record's own error, or that of what it carried.
+func (r *SyncResult[Row]) err(own error) error {
+	if own != nil {
+		return own
 	}
-	return (&BulkResult{Outcomes: outcomes}).Err() // of what it carried
+	return (&BulkResult{Outcomes: []Outcome{r.Outcome}}).Err()
 }
 
 // nameTaken adds to a collision of natural keys which one it is.

@@ -71,7 +71,8 @@ func WithNested() SyncAllOption {
 }
 
 // WithOutcomes hands every outcome that is not a success to sink while the run
-// goes on, on the goroutine of the run. An error of the sink is returned by
+// goes on, on the goroutine of the run; of nested records those that failed by
+// themselves. An error of the sink is returned by
 // SyncAll in the end; the run goes on.
 func WithOutcomes(sink func(Outcome) error) SyncAllOption {
 	return syncAllOption(func(c *config) error {
@@ -206,10 +207,10 @@ func (r *syncRun) account(o *Outcome) {
 		r.cfg.tell(*o)
 	}
 	r.hand(o)
-	if o.Status.Success() {
+	if o.Status.Success() { // otherwise its record carries them still
 		for i := range o.Nested {
-			if o.Nested[i].Err != nil {
-				r.hand(&o.Nested[i])
+			if n := &o.Nested[i]; n.Status.Success() || n.failed() {
+				r.hand(n)
 			}
 		}
 	}

@@ -127,17 +127,22 @@ func (o *Outcome) settleNested() {
 	}
 }
 
-// failures are why the record did not succeed, or those that it carried: where
-// it did not these are told of with it.
-func (o *Outcome) failures() (list []*RecordError) {
-	if e, ok := o.Err.(*RecordError); ok { //nolint:errorlint // Err is a RecordError itself by its definition
-		return []*RecordError{e}
+// failures is the outcome itself if it has an error, or of what it carried what
+// failed by itself: the rest is told of with its carrier.
+func (o *Outcome) failures() (list []*Outcome) {
+	if o.Err != nil {
+		return []*Outcome{o}
 	}
 	for i := range o.Nested {
-		list = append(list, o.Nested[i].failures()...)
+		if n := &o.Nested[i]; n.failed() {
+			list = append(list, n)
+		}
 	}
 	return list
 }
+
+// failed reports a nested record that did not succeed by itself.
+func (o *Outcome) failed() bool { return o.Err != nil && o.Record != nil }
 
 func statusOf(f fate) Status {
 	switch f {
