@@ -1,0 +1,197 @@
+package eryxon
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// cellList is the cells of the server by name, as a run has seen them, the ids
+// of parts and cells that are known to be rows, and the parts that it has made. It
+// is not kept beyond the run: cells are renamed on the shop floor too.
+type cellList struct {
+	mu     sync.Mutex
+	byName map[string][]string // ids; nil while not asked, empty where there is none
+	rows   map[rowID]bool
+	made   map[Key]bool      // parts; nil where nothing asks for them
+	names  map[string]string // of cells, by id
+	named  map[string]int    // how many of them have the name
+	all    bool              // names has all cells that there are
+	single bool              // a single sync's, for which names will do that were read a moment ago
+	place  int               // of the last cell on the board; 0: not known
+}
+
+// rowID is a row by its id.
+type rowID struct {
+	entity Entity
+	id     string
+}
+
+func (l *cellList) sawRow(e Entity, id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.rows == nil || len(l.rows) >= knownIDs {
+		l.rows = make(map[rowID]bool)
+	}
+	l.rows[rowID{e, id}] = true
+}
+
+func (l *cellList) isRow(e Entity, id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.rows[rowID{e, id}]
+}
+
+// sawMade remembers a part that the run has made, where its operations are of the
+// same run: none was there before, but for one that moves.
+func (l *cellList) sawMade(part Key) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.made == nil {
+		return
+	}
+	if len(l.made) >= knownIDs {
+		clear(l.made)
+	}
+	l.made[part] = true
+}
+
+func (l *cellList) isMade(part Key) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.made[part]
+}
+
+// sawName learns of a cell's name, for servers that would pick one of two.
+func (l *cellList) sawName(id, name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.names == nil {
+		l.names, l.named = make(map[string]string), make(map[string]int)
+	}
+	if before, ok := l.names[id]; ok {
+		l.named[before]--
+	}
+	l.names[id] = name
+	l.named[name]++
+}
+
+// sawAll learns of all the cells that a server has.
+func (l *cellList) sawAll(rows cellRows) {
+	for _, row := range rows {
+		l.sawName(row.ID, row.Name)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = true
+}
+
+func (l *cellList) hasAll() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all
+}
+
+// lookForTwins makes sure that all cells are known.
+func (co *core) lookForTwins(ctx context.Context, cfg *config, list *cellList) error {
+	select {
+	case co.shared.dialect.asking <- struct{}{}:
+		defer func() { <-co.shared.dialect.asking }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if list.hasAll() {
+		return nil
+	}
+	rows, err := co.allCells(ctx, cfg)
+	if err == nil {
+		list.sawAll(rows)
+	}
+	return err
+}
+
+// isTwin reports the name of more than one cell.
+func (l *cellList) isTwin(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.named[name] > 1
+}
+
+// forget makes the run's next look-up ask again.
+func (l *cellList) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.byName = nil
+}
+
+// has returns the list if it tells of all the names.
+func (l *cellList) has(names []string) map[string][]string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, name := range names {
+		if _, asked := l.byName[name]; !asked {
+			return nil
+		}
+	}
+	return l.byName
+}
+
+// cellsByName lists the cells, once a run and again for a name that was not
+// asked for before.
+func (co *core) cellsByName(ctx context.Context, cfg *config, list *cellList, names []string) (map[string][]string, error) {
+	select {
+	case co.shared.dialect.asking <- struct{}{}:
+		defer func() { <-co.shared.dialect.asking }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if known := list.has(names); known != nil {
+		return known, nil
+	}
+	if known := co.shared.dialect.recentCells(names); list.single && known != nil {
+		return known, nil
+	}
+	known := make(map[string][]string)
+	for row, err := range newClient(co).Cells.List(ctx, CellListOptions{}, withConfig(cfg)) {
+		if err != nil {
+			return nil, err
+		}
+		known[row.Name] = append(known[row.Name], row.ID)
+	}
+	for _, name := range names {
+		known[name] = append([]string{}, known[name]...)
+	}
+	co.shared.dialect.sawCellNames(known)
+	list.mu.Lock()
+	defer list.mu.Unlock()
+	list.byName = known
+	return known, nil
+}
+
+// recentNames is for how long single syncs take the names of cells to be what they
+// were: each would have to list them else.
+const recentNames = time.Minute
+
+func (d *dialect) sawCellNames(byName map[string][]string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.cells, d.cellsRead = byName, time.Now()
+}
+
+// recentCells returns the cells by name, if they were read a moment ago and all the
+// names were among them.
+func (d *dialect) recentCells(names []string) map[string][]string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if time.Since(d.cellsRead) >= recentNames || slices.ContainsFunc(names, func(name string) bool { return len(d.cells[name]) == 0 }) {
+		return nil
+	}
+	return d.cells
+}
+
+// forgetCells makes the next look-up ask again: cells were changed.
+func (d *delivery[R, P]) forgetCells() {
+	d.e.flight.cells.forget()
+	d.dialect().sawCellNames(nil)
+}
