@@ -163,25 +163,6 @@ func (d *delivery[R, P]) strange(s *sentRecord[R], out *result, id string) {
 	d.unknown(s, out, id, &RecordError{Message: "another sync made its row at the same time, and what the record leaves out may have been overwritten with defaults", kind: ErrConflict})
 }
 
-// nextPlace is the place on the board after those of all cells.
-func (d *delivery[R, P]) nextPlace() int {
-	l := &d.e.flight.cells
-	l.mu.Lock()
-	known := l.place > 0
-	l.mu.Unlock()
-	last := 0
-	if !known {
-		rows, _ := d.e.co.allCells(d.e.flight.goOn, d.e.cfg) // in doubt the first place will do
-		for _, row := range rows {
-			last = max(last, row.Sequence)
-		}
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.place = max(l.place, last) + 1
-	return l.place
-}
-
 // undeliver settles records whose references could not be looked up.
 func (d *delivery[R, P]) undeliver(list []*sentRecord[R], out *result, err error, ambiguous bool) {
 	if out != nil && out.err != nil {
@@ -211,7 +192,16 @@ func (d *delivery[R, P]) refuse(list []*sentRecord[R], cause error) {
 		o := d.outcome(s, &result{}, StatusFailed)
 		o.Record = s.record
 		_ = o.close(cause) // the outcome keeps it
+		d.tellRow(&o, s)
 		d.done.outcomes = append(d.done.outcomes, o)
+	}
+}
+
+// tellRow says of a record that failed that its row exists all the same, where that
+// has just been asked: its children can be sent, then.
+func (d *delivery[R, P]) tellRow(o *Outcome, s *sentRecord[R]) {
+	if s.before.exists() && !errors.Is(o.Err, ErrDeletedOnServer) {
+		o.there, o.ID = true, cmpOr(o.ID, s.before.id)
 	}
 }
 
@@ -221,6 +211,7 @@ func (d *delivery[R, P]) arrive(s *sentRecord[R], out *result, status Status, id
 	o.ID = id
 	_ = o.close(nil) // nothing to keep
 	d.landed = true
+	d.sawCell(s, id)
 	d.dialect().remember(d.c.entity, s.key, id)
 	if status == StatusCreated && d.c.entity == EntityParts {
 		d.e.flight.cells.sawMade(s.key)
@@ -234,6 +225,7 @@ func (d *delivery[R, P]) fail(s *sentRecord[R], out *result, status Status, e *R
 	o.Record = s.record
 	o.fail(e)
 	o.nameTaken(P(&s.record))
+	d.tellRow(&o, s)
 	d.forgetDeleted(s, e)
 	d.landed = true // the server is well, the record is not
 	d.done.outcomes = append(d.done.outcomes, o)
@@ -334,6 +326,7 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 		d.arrive(s, out, status, id)
 		return
 	}
+	d.sawCell(s, "")
 	if said := understand(messageOf(cause)); said.kind == ErrMissingColumn {
 		switch {
 		case said.field == "sync_hash":
@@ -362,6 +355,7 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 	_ = o.close(cause) // the outcome keeps it
 	o.nameTaken(P(&s.record))
 	if status == StatusFailed {
+		d.tellRow(&o, s)
 		d.landed = true
 	} else {
 		d.done.barren = cause

@@ -153,7 +153,7 @@ func (d *delivery[R, P]) withoutMistakes(list []*sentRecord[R], ambiguous bool) 
 		return ok && o.CellID == ""
 	})
 	if len(named) > 0 && d.e.co.knownToFill() {
-		if err := d.e.co.lookForTwins(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells); err != nil {
+		if _, err := d.e.co.seeCells(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells); err != nil {
 			d.undeliver(named, nil, err, ambiguous)
 			list = others
 		}
@@ -202,6 +202,9 @@ func (d *delivery[R, P]) asked(out *result) {
 
 // send makes one bulk request.
 func (d *delivery[R, P]) send(list []*sentRecord[R], ambiguous bool) (*result, *bulkAnswer) {
+	for _, s := range list {
+		d.sawCell(s, "")
+	}
 	var answer *bulkAnswer
 	out := d.post(d.e.at.bulkPath, d.c.request(list), list, ambiguous, nil, func(body []byte) (*envelope, error) {
 		var err error
@@ -377,6 +380,9 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 			o.Record = s.record
 			o.fail(e)
 			o.nameTaken(P(&s.record))
+			if f.status == StatusFailed {
+				d.tellRow(&o, s)
+			}
 			if deleted {
 				d.forgetDeleted(s, e)
 			}
@@ -393,8 +399,8 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 		if f.status == StatusCreated && len(s.nested) == 0 && d.c.entity == EntityParts {
 			d.e.flight.cells.sawMade(s.key)
 		}
-		if cell, ok := any(P(&s.record)).(*Cell); ok && f.status.Success() && f.id != "" {
-			d.e.flight.cells.sawName(f.id, cell.Name)
+		if f.status.Success() {
+			d.sawCell(s, f.id)
 		}
 		d.done.outcomes = append(d.done.outcomes, o)
 	}

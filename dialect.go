@@ -345,30 +345,33 @@ const (
 // matters costs one read: only a server that fills lists its cells without
 // paging.
 //
-// The result is that of the read, nil where none was made, and the rows are all
-// cells that it has shown; the error says why it can't be told now.
-func (co *core) fills(ctx context.Context, cfg *config, cells *cellList) (fills bool, rows cellRows, asked *result, err error) {
+// The result is that of the read, nil where none was made; the error says why it
+// can't be told now. The list learns of the cells that the read has shown.
+func (co *core) fills(ctx context.Context, cfg *config, list *cellList) (fills bool, asked *result, err error) {
 	switch {
 	case co.cfg.release == ReleaseV01:
-		return true, nil, nil, nil
+		return true, nil, nil
 	case co.countsOnly() && !co.onlyAssumed():
-		return false, nil, nil, nil
+		return false, nil, nil
 	}
 	d := &co.shared.dialect
 	select {
 	case d.asking <- struct{}{}:
 		defer func() { <-d.asking }()
 	case <-ctx.Done():
-		return false, nil, &result{fate: fateNotSent, err: ctx.Err()}, ctx.Err()
+		return false, &result{fate: fateNotSent, err: ctx.Err()}, ctx.Err()
 	}
 	if known := d.known(); known != fillingUnknown {
-		return known == fillingYes, nil, nil, nil
+		return known == fillingYes, nil, nil
 	}
 	var page struct {
 		Cells      []json.RawMessage `json:"cells"`
 		Pagination json.RawMessage   `json:"pagination"`
 	}
-	cl := call{method: http.MethodGet, path: "/api-cells?limit=1", repeatable: true, bodiless: true, decode: func(body []byte) (*envelope, error) {
+	var paging struct {
+		Total int `json:"total"`
+	}
+	cl := call{method: http.MethodGet, path: fmt.Sprintf("/api-cells?limit=%d&offset=0", maxRecords), repeatable: true, bodiless: true, decode: func(body []byte) (*envelope, error) {
 		env, err := readEnvelope(body)
 		if (err != nil || env.success == nil) && json.Valid(body) { // servers that fill have an envelope
 			yes := true
@@ -386,25 +389,20 @@ func (co *core) fills(ctx context.Context, cfg *config, cells *cellList) (fills 
 			d.saw(ReleaseV01)
 		}
 		d.learn(fillingYes)
-		rows = make(cellRows, len(page.Cells))
-		for _, raw := range page.Cells {
-			if row := decodeRow[CellRow](raw); row != nil {
-				rows[row.ID] = row
-			}
-		}
-		if len(rows) == 1 {
-			rows = nil // it may be one of many, as was asked for
-		} else {
-			cells.sawAll(rows)
+		if len(page.Cells) != maxRecords { // which may be a page of more
+			list.sawAll(decodeCells(page.Cells))
 		}
 	case out.fate == fateAnswered, readless(out.status):
 		d.learn(fillingNo)
+		if json.Unmarshal(page.Pagination, &paging) == nil && paging.Total == len(page.Cells) {
+			list.sawAll(decodeCells(page.Cells))
+		}
 	case out.kind == ErrConnection && !ofNetwork(out.err):
 		// A transport of the caller's has no such read, either.
 	default:
-		return false, nil, out, out.err
+		return false, out, out.err
 	}
-	return d.known() == fillingYes, rows, out, nil
+	return d.known() == fillingYes, out, nil
 }
 
 // readless reports a status of a server that has no such read: it is none of those

@@ -645,6 +645,75 @@ func TestManyTakenNumbersCostTheInnocentNothing(t *testing.T) {
 	assert.LessOrEqual(t, len(srv.Requests()), 60)
 }
 
+// shift is a dataset of all five entities, of which all rounds but the first give part
+// of the fields.
+func shift(round int) eryxon.Dataset {
+	full := round == 0
+	given := func(v string) (o eryxon.Opt[string]) {
+		if full {
+			o = eryxon.Some(v)
+		}
+		return o
+	}
+	cells := make([]eryxon.Cell, 8)
+	for i := range cells {
+		cells[i] = eryxon.Cell{ExternalID: fmt.Sprint("C", i), Name: fmt.Sprint("Cell ", i), Color: eryxon.Some(fmt.Sprintf("#00000%d", round))}
+		if full {
+			cells[i].Sequence, cells[i].Active = eryxon.Some(i+1), eryxon.Some(true)
+		}
+	}
+	resources := make([]eryxon.Resource, 10)
+	for i := range resources {
+		resources[i] = eryxon.Resource{ExternalID: fmt.Sprint("M", i), Name: fmt.Sprint("Mill ", i), Type: "tooling", Description: eryxon.Some(fmt.Sprint("round ", round)), Location: given("Hall 1")}
+		if full {
+			resources[i].Status = eryxon.Some(eryxon.ResourceAvailable)
+		}
+	}
+	jobs := make([]eryxon.Job, 50)
+	for i := range jobs {
+		jobs[i] = eryxon.Job{ExternalID: fmt.Sprint("J", i), JobNumber: fmt.Sprint("J", i), Customer: eryxon.Some(fmt.Sprint("customer ", round)), Notes: given("urgent")}
+	}
+	parts := make([]eryxon.Part, 200)
+	for i := range parts {
+		parts[i] = eryxon.Part{ExternalID: fmt.Sprint("P", i), PartNumber: fmt.Sprint("P", i), JobExternalID: jobs[i/4].ExternalID, Quantity: eryxon.Some(1 + i + round), Material: given("Steel")}
+	}
+	ops := make([]eryxon.Operation, 600)
+	for i := range ops {
+		ops[i] = eryxon.Operation{ExternalID: fmt.Sprint("O", i), OperationName: "Cut", PartExternalID: parts[i/3].ExternalID, CellName: cells[i%8].Name, Notes: eryxon.Some(fmt.Sprint("round ", round))}
+		if full {
+			ops[i].Sequence, ops[i].EstimatedTimeMinutes = eryxon.Some(i%3+1), eryxon.Some(30.0)
+		}
+	}
+	return eryxon.Dataset{Cells: eryxon.FromSlice(cells), Resources: eryxon.FromSlice(resources), Jobs: eryxon.FromSlice(jobs), Parts: eryxon.FromSlice(parts), Operations: eryxon.FromSlice(ops)}
+}
+
+// Believing a server costs five requests. Where nothing is lost, being sure costs one
+// more for each of the five chunks and ten look-ups, also for a client that has not
+// met the server yet; believing one that lists what it has done costs five.
+func TestBeingSureCostsAFewRequests(t *testing.T) {
+	for _, same := range []bool{true, false} {
+		srv, client := releaseClient(t, eryxontest.V08)
+		for round := range 3 {
+			if !same {
+				client = another(t, srv)
+			}
+			before := len(srv.Requests())
+			report, err := client.SyncAll(t.Context(), shift(round))
+			require.NoError(t, err)
+			assert.Equal(t, 868, report.Total().Counts.Succeeded(), report)
+			assert.LessOrEqual(t, len(srv.Requests())-before, 20, "round %d, same client: %v", round, same)
+		}
+	}
+	srv, client := releaseClient(t, eryxontest.V01)
+	for range 2 {
+		before := len(srv.Requests())
+		report, err := client.SyncAll(t.Context(), shift(0))
+		require.NoError(t, err)
+		assert.Equal(t, 868, report.Total().Counts.Succeeded(), report)
+		assert.Len(t, srv.Requests()[before:], 5)
+	}
+}
+
 func TestCellsAreLookedUpAnewForEveryRun(t *testing.T) {
 	srv, client := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV08))
 	cells := []eryxon.Cell{{ExternalID: "c1", Name: "A", Sequence: eryxon.Some(1)}, {ExternalID: "c2", Name: "B", Sequence: eryxon.Some(2)}}
@@ -1176,6 +1245,10 @@ func TestWhatAFillingServerWouldKeepIsNotReportedAsCleared(t *testing.T) {
 		require.NoError(t, err, name)
 		job.ExternalID, job.JobNumber = "new "+name, "new "+name
 		res, err := client.Jobs.BulkSync(t.Context(), []eryxon.Job{job})
+		if job.Status != full.Status {
+			require.ErrorIs(t, err, eryxon.ErrValidation, "a new row would get a default")
+			continue
+		}
 		require.NoError(t, err, "a new row has nothing to clear")
 		assert.Equal(t, 1, res.Counts.Created)
 	}

@@ -1,6 +1,9 @@
 package eryxon
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // graph is a dataset of slices with its dependencies. All of it lives in one
 // goroutine.
@@ -318,7 +321,7 @@ func childStatus(parent *Outcome, strict bool) (Status, error) {
 		return 0, nil
 	case parent.Status == StatusNotSent:
 		return StatusNotSent, parent.Err
-	case parent.Status == StatusFailed && parent.ID != "" && !strict:
+	case parent.Status == StatusFailed && (parent.ID != "" || parent.there) && !errors.Is(parent.Err, ErrDeletedOnServer) && !strict:
 		return 0, nil // its row is there
 	default:
 		return StatusParentFailed, parent.Err

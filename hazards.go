@@ -17,7 +17,7 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 		return list
 	}
 	// The read is the client's, made once: it counts for no entity.
-	fills, cells, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells)
+	fills, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells)
 	if !fills && err == nil {
 		return list
 	}
@@ -47,7 +47,7 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 			safe = append(safe, s)
 		}
 	}
-	existing, absent := d.existence(doubtful, cells)
+	existing, absent := d.existence(doubtful)
 	for _, s := range existing {
 		d.refuseHazard(s, ambiguous)
 	}
@@ -105,9 +105,14 @@ func hazards(c *checker, r any) {
 			c.complain(name, "NOT_CLEARED", "is empty, and this server keeps the old value: leave it out, clear it in the MES, or say WithOverwritingUpdates", "")
 		}
 	}
+	never := func(name string, nothing bool) { // not even in a new row, which gets a default
+		if nothing {
+			c.complain(name, "REPLACED", "is null or empty, and this server keeps the old value, or stores a default in a new row: leave it out, or say WithOverwritingUpdates", nil)
+		}
+	}
 	keepsStatus := func(o Opt[WorkStatus]) {
 		s, ok := o.Get()
-		keeps("status", o.IsNull() || ok && s == "")
+		never("status", o.IsNull() || ok && s == "")
 	}
 	drops := func(extra map[string]any, kept string) {
 		if len(extra) == 0 {
@@ -154,7 +159,7 @@ func hazards(c *checker, r any) {
 		if r.Active.state != optValue {
 			fills(c, "active", r.Active)
 		}
-		keeps("sequence", r.Sequence.IsNull())
+		never("sequence", r.Sequence.IsNull())
 		drops(r.Extra, "")
 	case *Resource:
 		fills(c, "status", r.Status)
@@ -210,7 +215,7 @@ func worthAsking(details []FieldError) bool {
 func (d *delivery[R, P]) passesOverStatus(list []*sentRecord[R], found []finding) (bool, error) {
 	for i, s := range list {
 		if statusSet(P(&s.record)) && found[i].wasThere() {
-			fills, _, _, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells)
+			fills, _, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells)
 			return fills, err
 		}
 	}

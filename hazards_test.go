@@ -306,6 +306,82 @@ func TestAFirstSingleSyncOverwritesNothing(t *testing.T) {
 	}
 }
 
+// An update that is refused here, because the server would overwrite what it leaves
+// out, keeps no children back: its row is there.
+func TestAnUpdateRefusedHereKeepsNoChildrenBack(t *testing.T) {
+	inputs := map[string]func([]eryxon.Operation) eryxon.Input[eryxon.Operation]{
+		"slices": eryxon.FromSlice[eryxon.Operation],
+		"sequences": func(ops []eryxon.Operation) eryxon.Input[eryxon.Operation] {
+			return eryxon.FromSeq(func(yield func(eryxon.Operation, error) bool) {
+				for _, o := range ops {
+					if !yield(o, nil) {
+						return
+					}
+				}
+			})
+		},
+	}
+	for name, input := range inputs {
+		for _, same := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, "/same client ", same), func(t *testing.T) {
+				srv, client := releaseClient(t, eryxontest.V01)
+				_, err := client.SyncAll(t.Context(), shopFloor("P"))
+				require.NoError(t, err)
+				if !same {
+					client = another(t, srv)
+				}
+				data := eryxon.Dataset{
+					Cells:      eryxon.FromSlice([]eryxon.Cell{{ExternalID: "C", Name: "Cutting", Color: eryxon.Some("#222222")}}),
+					Parts:      eryxon.FromSlice([]eryxon.Part{{ExternalID: "P", PartNumber: "P", JobExternalID: "J", Quantity: eryxon.Some(5)}}),
+					Operations: input(cuts("P", 3, whole)),
+				}
+				report, err := client.SyncAll(t.Context(), data, eryxon.WithStrictParents())
+				require.ErrorIs(t, err, eryxon.ErrValidation)
+				assert.Equal(t, 3, report.Operations.Counts.ParentFailed, report)
+
+				report, err = client.SyncAll(t.Context(), data)
+				require.ErrorIs(t, err, eryxon.ErrValidation)
+				assert.Equal(t, 1, report.Cells.Counts.Failed, report)
+				assert.Equal(t, 1, report.Parts.Counts.Failed, report)
+				assert.Equal(t, 3, report.Operations.Counts.Created, report)
+				cell, _ := srv.Row(eryxontest.Cells, "SAP", "C")
+				part, _ := srv.Row(eryxontest.Parts, "SAP", "P")
+				op, _ := srv.Row(eryxontest.Operations, "SAP", "O0")
+				assert.Equal(t, []any{"#111111", 2.0, cell["id"], part["id"]}, []any{cell["color"], part["quantity"], op["cell_id"], op["part_id"]})
+			})
+		}
+	}
+}
+
+// Of a cell that nobody has, and of a part that was deleted, children are kept back
+// or refused.
+func TestChildrenOfRowsThatAreGoneDoNotArrive(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V01)
+	_, err := client.SyncAll(t.Context(), shopFloor("P"))
+	require.NoError(t, err)
+	require.True(t, srv.Delete(eryxontest.Parts, "SAP", "P"))
+	report, err := client.SyncAll(t.Context(), eryxon.Dataset{
+		Parts:      eryxon.FromSlice([]eryxon.Part{{ExternalID: "P", PartNumber: "P", JobExternalID: "J", Quantity: eryxon.Some(5)}}),
+		Operations: eryxon.FromSlice(cuts("P", 3, whole)),
+	})
+	require.Error(t, err)
+	assert.Equal(t, 1, report.Parts.Counts.Failed, report)
+	assert.Equal(t, 3, report.Operations.Counts.Failed+report.Operations.Counts.ParentFailed, report)
+	assert.Empty(t, srv.Rows(eryxontest.Operations))
+
+	// Of a server that lists deleted cells, and lets operations be linked to them.
+	srv, client = releaseClient(t, eryxontest.V08)
+	_, err = client.SyncAll(t.Context(), shopFloor("P"))
+	require.NoError(t, err)
+	require.True(t, srv.Delete(eryxontest.Cells, "SAP", "C"))
+	data := shopFloor("P")
+	data.Operations = eryxon.FromSlice(cuts("P", 3, whole))
+	report, err = client.SyncAll(t.Context(), data)
+	require.ErrorIs(t, err, eryxon.ErrDeletedOnServer)
+	assert.Equal(t, 3, report.Operations.Counts.ParentFailed, report)
+	assert.Empty(t, srv.Rows(eryxontest.Operations))
+}
+
 // New records that give what matters for updates only arrive, also where the request
 // that made them has to be made again, and what is not known has a reason.
 func TestNewRecordsWithUpdatesHazardsArrive(t *testing.T) {
@@ -338,4 +414,19 @@ func TestNewRecordsWithUpdatesHazardsArrive(t *testing.T) {
 			})
 		}
 	}
+}
+
+// What a new row can't hold is no success, either.
+func TestANewRowGetsNoDefaultForANull(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V01)
+	report, err := client.SyncAll(t.Context(), eryxon.Dataset{
+		Cells: eryxon.FromSlice([]eryxon.Cell{{ExternalID: "C", Name: "Cutting", Color: eryxon.Some("#111111"), Active: eryxon.Some(true), Sequence: eryxon.Null[int]()}}),
+		Jobs:  eryxon.FromSlice(append(heldJobs(3, eryxon.Null[eryxon.WorkStatus]()), eryxon.Job{ExternalID: "J", JobNumber: "J"})),
+	})
+	var invalid *eryxon.ValidationError
+	require.ErrorAs(t, err, &invalid)
+	assert.Equal(t, eryxon.Counts{Failed: 1}, report.Cells.Counts)
+	assert.Equal(t, eryxon.Counts{Failed: 3, Created: 1}, report.Jobs.Counts)
+	assert.Len(t, srv.Rows(eryxontest.Jobs), 1)
+	assert.ErrorContains(t, err, "status is null or empty")
 }

@@ -130,6 +130,8 @@ type Outcome struct {
 	// takes no nested records they are sent on their own, and each has a true
 	// outcome.
 	Nested []Outcome
+
+	there bool // its row, or a cell of its name, is known to exist whatever became of the record
 }
 
 // moved gives the outcome another place in the input; -1 is that of a record

@@ -108,7 +108,8 @@ type sinkFunc struct {
 // cells, resources and jobs side by side, parts when their job, operations
 // when their part and their cell (by name) are acknowledged. A child whose
 // parent failed is not sent and ends as parent failed, with the parent's error
-// as its cause.
+// as its cause; where only an update failed, of a row that is known to be there,
+// it is sent (see [WithStrictParents]).
 //
 // The report is never nil and accounts for every record that was read. The
 // error is a [*PartialError] if any did not succeed, joined with what ended

@@ -198,11 +198,9 @@ func (d *delivery[R, P]) lookForLinks(list []*sentRecord[R]) {
 	}
 	if d.done.end == nil && len(cells) > singleRecords {
 		// What the lists don't show the single syncs do.
-		byName, _ := d.e.co.cellsByName(d.e.flight.goOn, d.e.cfg, seen, nil)
-		for _, ids := range byName {
-			for _, id := range ids {
-				seen.sawRow(EntityCells, id)
-			}
+		rows, _ := d.e.co.seeCells(d.e.flight.goOn, d.e.cfg, seen)
+		for id := range rows {
+			seen.sawRow(EntityCells, id)
 		}
 	}
 	if d.done.end == nil && len(parts) > singleRecords {
@@ -234,6 +232,15 @@ func (d *delivery[R, P]) twice(list []*sentRecord[R], ambiguous bool) {
 // remembered reports whether the ids of all the records are known.
 func (d *delivery[R, P]) remembered(list []*sentRecord[R]) bool {
 	return !slices.ContainsFunc(list, func(s *sentRecord[R]) bool { return !d.isKnown(s) })
+}
+
+// rowSeen is what is known of the record's row without asking.
+func (d *delivery[R, P]) rowSeen(s *sentRecord[R]) diffRecord {
+	id, there := d.dialect().row(d.c.entity, s.key)
+	if id = cmpOr(id, d.e.cfg.run.id(d.c.entity, s.key)); !there && id == "" {
+		return diffRecord{}
+	}
+	return diffRecord{status: DiffUpdate, id: id}
 }
 
 // isKnown reports whether the id of the record's row is known.
