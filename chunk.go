@@ -29,7 +29,7 @@ type sentRecord[R any] struct {
 	made       bool       // there was no row of it before a bulk, so one that is there is new
 	maybeMade  bool       // a bulk may have made its row
 	suspect    bool       // some of the records that it went with were lost
-	before     diffRecord // what was known of its row beforehand: what the unified endpoint said of it, as it is sent
+	before     diffRecord // what the unified endpoint said of it, as it is sent
 	isNew      bool       // it is known to have no row, and goes with all that one can't do without
 	pinned     bool       // it names its parent by an id that it was not given
 	place      int        // on the board, of a new cell that gives none

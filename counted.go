@@ -40,6 +40,7 @@ func (d *delivery[R, P]) deliverCounted(list []*sentRecord[R], ambiguous bool) {
 	default:
 		d.deliverUnified(ready, ambiguous)
 	}
+	d.showRows(d.done.outcomes[first:], false)
 	d.deliverNested(list, d.done.outcomes[first:], ambiguous)
 }
 
@@ -163,6 +164,25 @@ func (d *delivery[R, P]) strange(s *sentRecord[R], out *result, id string) {
 	d.unknown(s, out, id, &RecordError{Message: "another sync made its row at the same time, and what the record leaves out may have been overwritten with defaults", kind: ErrConflict})
 }
 
+// nextPlace is the place on the board after those of all cells.
+func (d *delivery[R, P]) nextPlace() int {
+	l := &d.e.flight.cells
+	l.mu.Lock()
+	known := l.place > 0
+	l.mu.Unlock()
+	last := 0
+	if !known {
+		rows, _ := d.e.co.allCells(d.e.flight.goOn, d.e.cfg) // in doubt the first place will do
+		for _, row := range rows {
+			last = max(last, row.Sequence)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.place = max(l.place, last) + 1
+	return l.place
+}
+
 // undeliver settles records whose references could not be looked up.
 func (d *delivery[R, P]) undeliver(list []*sentRecord[R], out *result, err error, ambiguous bool) {
 	if out != nil && out.err != nil {
@@ -192,16 +212,7 @@ func (d *delivery[R, P]) refuse(list []*sentRecord[R], cause error) {
 		o := d.outcome(s, &result{}, StatusFailed)
 		o.Record = s.record
 		_ = o.close(cause) // the outcome keeps it
-		d.tellRow(&o, s)
 		d.done.outcomes = append(d.done.outcomes, o)
-	}
-}
-
-// tellRow says of a record that failed that its row exists all the same, where that
-// has just been asked: its children can be sent, then.
-func (d *delivery[R, P]) tellRow(o *Outcome, s *sentRecord[R]) {
-	if s.before.exists() && !errors.Is(o.Err, ErrDeletedOnServer) {
-		o.there, o.ID = true, cmpOr(o.ID, s.before.id)
 	}
 }
 
@@ -211,7 +222,6 @@ func (d *delivery[R, P]) arrive(s *sentRecord[R], out *result, status Status, id
 	o.ID = id
 	_ = o.close(nil) // nothing to keep
 	d.landed = true
-	d.sawCell(s, id)
 	d.dialect().remember(d.c.entity, s.key, id)
 	if status == StatusCreated && d.c.entity == EntityParts {
 		d.e.flight.cells.sawMade(s.key)
@@ -225,7 +235,6 @@ func (d *delivery[R, P]) fail(s *sentRecord[R], out *result, status Status, e *R
 	o.Record = s.record
 	o.fail(e)
 	o.nameTaken(P(&s.record))
-	d.tellRow(&o, s)
 	d.forgetDeleted(s, e)
 	d.landed = true // the server is well, the record is not
 	d.done.outcomes = append(d.done.outcomes, o)
@@ -299,11 +308,12 @@ func (d *delivery[R, P]) deliverSingly(list []*sentRecord[R], ambiguous bool) {
 	}
 }
 
-// single syncs one record by itself and settles it.
-func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
+// single syncs one record by itself and settles it. It returns the row that the
+// answer shows.
+func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) (row []byte) {
 	if lack := marked(d.dialect(), &d.dialect().lacking, d.c.entity); lack != nil {
 		d.refuse([]*sentRecord[R]{s}, lack)
-		return
+		return nil
 	}
 	// The transport may read a body after the answer came, when the chunk's
 	// memory holds other records.
@@ -314,7 +324,7 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 		mark(d.dialect(), &d.dialect().proven, d.c.entity, true)
 		if s.isNew && status == StatusUpdated {
 			d.strange(s, out, id)
-			return
+			return out.row
 		}
 		if o, ok := any(P(&s.record)).(*Operation); ok {
 			if o.Status.IsSet() {
@@ -324,9 +334,9 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 			d.e.flight.cells.sawRow(EntityCells, o.CellID)
 		}
 		d.arrive(s, out, status, id)
-		return
+		return out.row
 	}
-	d.sawCell(s, "")
+	d.dialect().sawRefusal(cause)
 	if said := understand(messageOf(cause)); said.kind == ErrMissingColumn {
 		switch {
 		case said.field == "sync_hash":
@@ -334,14 +344,13 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 			mark(d.dialect(), &d.dialect().lacking, d.c.entity, cause)
 		case d.e.cfg.omitMissing && d.dialect().sawAbsent(d.c.entity, cause):
 			if again := d.translateAll([]*sentRecord[R]{s}, ambiguous); len(again) == 1 {
-				d.single(s, ambiguous)
+				return d.single(s, ambiguous)
 			}
-			return
+			return nil
 		}
 	}
 	if status == StatusFailed && d.relink(s, cause) || d.provenNew(s, messageOf(cause)) {
-		d.single(s, ambiguous)
-		return
+		return d.single(s, ambiguous)
 	}
 	d.forgetDeleted(s, cause)
 	if out.fate == fateAnswered {
@@ -355,12 +364,12 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 	_ = o.close(cause) // the outcome keeps it
 	o.nameTaken(P(&s.record))
 	if status == StatusFailed {
-		d.tellRow(&o, s)
 		d.landed = true
 	} else {
 		d.done.barren = cause
 	}
 	d.done.outcomes = append(d.done.outcomes, o)
+	return out.row
 }
 
 // relink asks again for the ids of the rows that a record is linked to, once the

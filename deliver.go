@@ -55,6 +55,9 @@ func (e *engine[R, P]) work(c *chunk[R]) *finishedChunk {
 	if d.landed {
 		d.done.barren = nil
 	}
+	if d.decidesOverChildren() {
+		d.showRows(d.done.outcomes, true)
+	}
 	return &d.done
 }
 
@@ -120,6 +123,16 @@ func (d *delivery[R, P]) deliverOne(list []*sentRecord[R], ambiguous bool) {
 	if list = d.withoutMistakes(list, ambiguous); len(list) == 0 {
 		return
 	}
+	if d.e.co.countsOnly() { // another call's answer has told meanwhile
+		d.deliverCounted(list, ambiguous)
+		return
+	}
+	if d.c.entity == EntityCells && len(list) <= maxSingleCells && d.e.cfg.release == ReleaseUnknown && !d.e.cfg.noChecks && d.dialect().seemsToCount() {
+		// There they are synced one by one, and a bulk would be for nothing.
+		d.dialect().sawSeeming(d.single(list[0], ambiguous))
+		d.deliver(list[1:], ambiguous)
+		return
+	}
 	out, answer := d.send(list, ambiguous)
 	switch {
 	case out.fate == fateAnswered && answer.counted() && !d.e.cfg.noChecks:
@@ -153,7 +166,7 @@ func (d *delivery[R, P]) withoutMistakes(list []*sentRecord[R], ambiguous bool) 
 		return ok && o.CellID == ""
 	})
 	if len(named) > 0 && d.e.co.knownToFill() {
-		if _, err := d.e.co.seeCells(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells); err != nil {
+		if err := d.e.co.lookForTwins(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells); err != nil {
 			d.undeliver(named, nil, err, ambiguous)
 			list = others
 		}
@@ -202,9 +215,6 @@ func (d *delivery[R, P]) asked(out *result) {
 
 // send makes one bulk request.
 func (d *delivery[R, P]) send(list []*sentRecord[R], ambiguous bool) (*result, *bulkAnswer) {
-	for _, s := range list {
-		d.sawCell(s, "")
-	}
 	var answer *bulkAnswer
 	out := d.post(d.e.at.bulkPath, d.c.request(list), list, ambiguous, nil, func(body []byte) (*envelope, error) {
 		var err error
@@ -380,9 +390,6 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 			o.Record = s.record
 			o.fail(e)
 			o.nameTaken(P(&s.record))
-			if f.status == StatusFailed {
-				d.tellRow(&o, s)
-			}
 			if deleted {
 				d.forgetDeleted(s, e)
 			}
@@ -399,8 +406,8 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 		if f.status == StatusCreated && len(s.nested) == 0 && d.c.entity == EntityParts {
 			d.e.flight.cells.sawMade(s.key)
 		}
-		if f.status.Success() {
-			d.sawCell(s, f.id)
+		if cell, ok := any(P(&s.record)).(*Cell); ok && f.status.Success() && f.id != "" {
+			d.e.flight.cells.sawName(f.id, cell.Name)
 		}
 		d.done.outcomes = append(d.done.outcomes, o)
 	}

@@ -93,6 +93,7 @@ type dialect struct {
 	making  chan struct{} // has room for the one request that makes rows
 	makes   map[Entity]makes
 	filling filling
+	pages   bool // it lists cells as servers that count do, and has not been held to it yet
 	reach   diffReach
 	noDiff  map[Entity]bool // the unified endpoint can't be asked
 	finds   map[Entity]bool // the unified endpoint has shown rows of the entity, or stored them
@@ -326,7 +327,8 @@ func required(r, given any, place int) (fields []byte) {
 // material and quantity, an operation's sequence and time, a cell's color and
 // active, a resource's status), keeps what null should clear, and drops columns
 // it does not know. Without it such a record is refused locally there, naming
-// the fields; one that is known to be new is not.
+// the fields; one that is known to be new is not, but for what even a new row
+// does not store.
 func WithOverwritingUpdates() CallOption {
 	return callOption(func(c *config) error { c.overwrite = true; return nil })
 }
@@ -345,33 +347,30 @@ const (
 // matters costs one read: only a server that fills lists its cells without
 // paging.
 //
-// The result is that of the read, nil where none was made; the error says why it
-// can't be told now. The list learns of the cells that the read has shown.
-func (co *core) fills(ctx context.Context, cfg *config, list *cellList) (fills bool, asked *result, err error) {
+// The result is that of the read, nil where none was made, and the rows are all
+// cells that it has shown; the error says why it can't be told now.
+func (co *core) fills(ctx context.Context, cfg *config, cells *cellList) (fills bool, rows cellRows, asked *result, err error) {
 	switch {
 	case co.cfg.release == ReleaseV01:
-		return true, nil, nil
+		return true, nil, nil, nil
 	case co.countsOnly() && !co.onlyAssumed():
-		return false, nil, nil
+		return false, nil, nil, nil
 	}
 	d := &co.shared.dialect
 	select {
 	case d.asking <- struct{}{}:
 		defer func() { <-d.asking }()
 	case <-ctx.Done():
-		return false, &result{fate: fateNotSent, err: ctx.Err()}, ctx.Err()
+		return false, nil, &result{fate: fateNotSent, err: ctx.Err()}, ctx.Err()
 	}
 	if known := d.known(); known != fillingUnknown {
-		return known == fillingYes, nil, nil
+		return known == fillingYes, nil, nil, nil
 	}
 	var page struct {
 		Cells      []json.RawMessage `json:"cells"`
 		Pagination json.RawMessage   `json:"pagination"`
 	}
-	var paging struct {
-		Total int `json:"total"`
-	}
-	cl := call{method: http.MethodGet, path: fmt.Sprintf("/api-cells?limit=%d&offset=0", maxRecords), repeatable: true, bodiless: true, decode: func(body []byte) (*envelope, error) {
+	cl := call{method: http.MethodGet, path: "/api-cells?limit=1", repeatable: true, bodiless: true, decode: func(body []byte) (*envelope, error) {
 		env, err := readEnvelope(body)
 		if (err != nil || env.success == nil) && json.Valid(body) { // servers that fill have an envelope
 			yes := true
@@ -389,20 +388,26 @@ func (co *core) fills(ctx context.Context, cfg *config, list *cellList) (fills b
 			d.saw(ReleaseV01)
 		}
 		d.learn(fillingYes)
-		if len(page.Cells) != maxRecords { // which may be a page of more
-			list.sawAll(decodeCells(page.Cells))
+		rows = make(cellRows, len(page.Cells))
+		for _, raw := range page.Cells {
+			if row := decodeRow[CellRow](raw); row != nil {
+				rows[row.ID] = row
+			}
+		}
+		if len(rows) == 1 {
+			rows = nil // it may be one of many, as was asked for
+		} else {
+			cells.sawAll(rows)
 		}
 	case out.fate == fateAnswered, readless(out.status):
 		d.learn(fillingNo)
-		if json.Unmarshal(page.Pagination, &paging) == nil && paging.Total == len(page.Cells) {
-			list.sawAll(decodeCells(page.Cells))
-		}
+		d.sawPages(page.Cells != nil && page.Pagination != nil)
 	case out.kind == ErrConnection && !ofNetwork(out.err):
 		// A transport of the caller's has no such read, either.
 	default:
-		return false, out, out.err
+		return false, nil, out, out.err
 	}
-	return d.known() == fillingYes, out, nil
+	return d.known() == fillingYes, rows, out, nil
 }
 
 // readless reports a status of a server that has no such read: it is none of those
@@ -413,6 +418,30 @@ func readless(status int) bool {
 		return true
 	}
 	return false
+}
+
+func (d *dialect) sawPages(pages bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.pages = pages
+}
+
+// seemsToCount reports a server that is not known yet and lists cells as those do
+// that count. It says so once: a single sync tells for certain.
+func (d *dialect) seemsToCount() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	seems := d.pages && d.release == ReleaseUnknown
+	d.pages = false
+	return seems
+}
+
+// sawSeeming learns of a single sync's answer by a server that seemed to count: the
+// documented one shows no row.
+func (d *dialect) sawSeeming(row []byte) {
+	if row != nil {
+		d.saw(ReleaseV08)
+	}
 }
 
 func (d *dialect) known() filling {

@@ -712,6 +712,49 @@ func TestBeingSureCostsAFewRequests(t *testing.T) {
 		assert.Equal(t, 868, report.Total().Counts.Succeeded(), report)
 		assert.Len(t, srv.Requests()[before:], 5)
 	}
+	before := len(srv.Requests())
+	_, err := another(t, srv).SyncAll(t.Context(), shift(1))
+	require.ErrorIs(t, err, eryxon.ErrValidation, "it would overwrite what is left out")
+	looks := 0
+	for _, r := range srv.Requests()[before:] {
+		if r.Method == http.MethodGet {
+			looks++
+		}
+	}
+	assert.Equal(t, 1, looks, "one look at the cells tells that, and which there are")
+}
+
+// Operations go to the cell that has the name once the run has renamed cells,
+// whichever way it has read and renamed them.
+func TestOperationsFollowCellsThatTheRunRenames(t *testing.T) {
+	for _, n := range []int{4, 30} {
+		t.Run(fmt.Sprint(n, " cells"), func(t *testing.T) {
+			srv, setup := releaseClient(t, eryxontest.V08)
+			cells := make([]eryxon.Cell, n)
+			ops := make([]eryxon.Operation, n)
+			for i := range cells {
+				cells[i] = eryxon.Cell{ExternalID: fmt.Sprint("C", i), Name: fmt.Sprint("Cell ", i)}
+				ops[i] = eryxon.Operation{ExternalID: fmt.Sprint("O", i), OperationName: "Cut", PartExternalID: "P", CellName: cells[i].Name}
+				whole(&ops[i])
+			}
+			data := shopFloor("P")
+			data.Cells, data.Operations = eryxon.FromSlice(cells), eryxon.FromSlice(ops)
+			_, err := setup.SyncAll(t.Context(), data)
+			require.NoError(t, err)
+			for i := range cells { // each has the next one's name
+				cells[i].Name = ops[(i+1)%n].CellName
+			}
+			data.Cells = eryxon.FromSlice(cells)
+			_, err = another(t, srv).SyncAll(t.Context(), data)
+			require.NoError(t, err)
+			for i := range ops {
+				op, _ := srv.Row(eryxontest.Operations, "SAP", fmt.Sprint("O", i))
+				cell, _ := srv.Row(eryxontest.Cells, "SAP", fmt.Sprint("C", (i+n-1)%n))
+				require.Equal(t, ops[i].CellName, cell["name"])
+				assert.Equal(t, cell["id"], op["cell_id"], "operation %d", i)
+			}
+		})
+	}
 }
 
 func TestCellsAreLookedUpAnewForEveryRun(t *testing.T) {

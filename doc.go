@@ -105,8 +105,8 @@
 // Inputs that are slices ([FromSlice]) are ordered record by record: a child
 // goes as soon as its parents have arrived. One that is a sequence ([FromSeq])
 // may be of any length; its dataset is synced entity after entity, in bounded
-// memory. A child of a record that failed ends as parent failed, unless the row of
-// that is known to be there all the same.
+// memory. A child of a record that failed ends as parent failed, unless the server
+// shows that record's row all the same.
 //
 // The [Report] is never nil and counts each record that was read in exactly one
 // status. [WithFailedRecords] writes what did not succeed to a file, to be

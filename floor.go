@@ -1,5 +1,7 @@
 package eryxon
 
+import "context"
+
 // keepFloor gives records, from which the shop floor's fields were left out,
 // these fields as the server has them now: a server that fills what an update
 // leaves out would overwrite them. It returns the records that are safe to send
@@ -88,11 +90,10 @@ func (d *delivery[R, P]) floorOf(list []*sentRecord[R]) (map[*sentRecord[R]]floo
 	}
 	switch d.c.entity {
 	case EntityCells:
-		rows, err := d.e.co.seeCells(ctx, cfg, &d.e.flight.cells)
-		if err != nil {
-			return nil, err
-		}
-		for _, row := range rows {
+		for row, err := range newClient(d.e.co).Cells.List(ctx, CellListOptions{}, withConfig(cfg)) {
+			if err != nil {
+				return nil, err
+			}
 			take(row.identity(), row.Name, floorFields{active: row.Active})
 		}
 	case EntityResources:
@@ -146,4 +147,46 @@ func (d *delivery[R, P]) setFloor(s *sentRecord[R], row floorFields) {
 			r.Status = row.status
 		}
 	}
+}
+
+// cellRows are the server's cells by id.
+type cellRows map[string]*CellRow
+
+// named reports whether a cell has that name.
+func (rows cellRows) named(name string) bool {
+	for _, row := range rows {
+		if row.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func (co *core) allCells(ctx context.Context, cfg *config) (cellRows, error) {
+	rows := make(cellRows)
+	for row, err := range newClient(co).Cells.List(ctx, CellListOptions{}, withConfig(cfg)) {
+		if err != nil {
+			return nil, err
+		}
+		rows[row.ID] = &row
+	}
+	return rows, nil
+}
+
+// restore gives a cell back what its row of the given id held before an update
+// that was taken for the making of a new cell. It reports whether there was
+// anything to give back.
+func (rows cellRows) restore(r any, id string) bool {
+	cell, ok := r.(*Cell)
+	row := rows[id]
+	if !ok || row == nil || cell.Color.IsSet() && cell.Active.IsSet() {
+		return false
+	}
+	if !cell.Color.IsSet() {
+		cell.Color = row.Color
+	}
+	if !cell.Active.IsSet() {
+		cell.Active = row.Active
+	}
+	return true
 }

@@ -321,7 +321,7 @@ func childStatus(parent *Outcome, strict bool) (Status, error) {
 		return 0, nil
 	case parent.Status == StatusNotSent:
 		return StatusNotSent, parent.Err
-	case parent.Status == StatusFailed && (parent.ID != "" || parent.there) && !errors.Is(parent.Err, ErrDeletedOnServer) && !strict:
+	case (parent.there || parent.Status == StatusFailed && parent.ID != "") && !errors.Is(parent.Err, ErrDeletedOnServer) && !strict:
 		return 0, nil // its row is there
 	default:
 		return StatusParentFailed, parent.Err

@@ -17,7 +17,7 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 		return list
 	}
 	// The read is the client's, made once: it counts for no entity.
-	fills, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells)
+	fills, cells, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells)
 	if !fills && err == nil {
 		return list
 	}
@@ -47,7 +47,7 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 			safe = append(safe, s)
 		}
 	}
-	existing, absent := d.existence(doubtful)
+	existing, absent := d.existence(doubtful, cells)
 	for _, s := range existing {
 		d.refuseHazard(s, ambiguous)
 	}
@@ -89,6 +89,7 @@ func (d *delivery[R, P]) refuseHazard(s *sentRecord[R], ambiguous bool) {
 		return
 	}
 	d.refuse([]*sentRecord[R]{s}, err)
+	d.done.outcomes[len(d.done.outcomes)-1].show(&s.before)
 }
 
 // hazards complains of what a filling server would do to a record that
@@ -215,7 +216,7 @@ func worthAsking(details []FieldError) bool {
 func (d *delivery[R, P]) passesOverStatus(list []*sentRecord[R], found []finding) (bool, error) {
 	for i, s := range list {
 		if statusSet(P(&s.record)) && found[i].wasThere() {
-			fills, _, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells)
+			fills, _, _, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells)
 			return fills, err
 		}
 	}

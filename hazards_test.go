@@ -331,7 +331,6 @@ func TestAnUpdateRefusedHereKeepsNoChildrenBack(t *testing.T) {
 					client = another(t, srv)
 				}
 				data := eryxon.Dataset{
-					Cells:      eryxon.FromSlice([]eryxon.Cell{{ExternalID: "C", Name: "Cutting", Color: eryxon.Some("#222222")}}),
 					Parts:      eryxon.FromSlice([]eryxon.Part{{ExternalID: "P", PartNumber: "P", JobExternalID: "J", Quantity: eryxon.Some(5)}}),
 					Operations: input(cuts("P", 3, whole)),
 				}
@@ -341,20 +340,52 @@ func TestAnUpdateRefusedHereKeepsNoChildrenBack(t *testing.T) {
 
 				report, err = client.SyncAll(t.Context(), data)
 				require.ErrorIs(t, err, eryxon.ErrValidation)
-				assert.Equal(t, 1, report.Cells.Counts.Failed, report)
 				assert.Equal(t, 1, report.Parts.Counts.Failed, report)
 				assert.Equal(t, 3, report.Operations.Counts.Created, report)
 				cell, _ := srv.Row(eryxontest.Cells, "SAP", "C")
 				part, _ := srv.Row(eryxontest.Parts, "SAP", "P")
 				op, _ := srv.Row(eryxontest.Operations, "SAP", "O0")
-				assert.Equal(t, []any{"#111111", 2.0, cell["id"], part["id"]}, []any{cell["color"], part["quantity"], op["cell_id"], op["part_id"]})
+				assert.Equal(t, []any{2.0, cell["id"], part["id"]}, []any{part["quantity"], op["cell_id"], op["part_id"]})
 			})
 		}
 	}
 }
 
-// Of a cell that nobody has, and of a part that was deleted, children are kept back
-// or refused.
+// What belongs to a job whose new number another row has is linked to the job that is
+// there; nothing is to one that was deleted, whose number is taken by itself.
+func TestATakenNumberKeepsNoChildrenBack(t *testing.T) {
+	for _, release := range []eryxontest.Release{eryxontest.V08, eryxontest.V011} {
+		for _, carried := range []bool{false, true} {
+			t.Run(fmt.Sprint(release, carried), func(t *testing.T) {
+				srv, client := releaseClient(t, release)
+				srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "TAKEN"})
+				jobs := append(heldJobs(5, eryxon.Opt[eryxon.WorkStatus]{}), eryxon.Job{ExternalID: "J", JobNumber: "J"})
+				_, err := client.Jobs.BulkSync(t.Context(), jobs)
+				require.NoError(t, err)
+				require.True(t, srv.Delete(eryxontest.Jobs, "SAP", "J0"))
+				jobs[5].JobNumber = "TAKEN"
+				own, others := steel("P", "J"), steel("P0", "J0")
+				data := eryxon.Dataset{Parts: eryxon.FromSlice([]eryxon.Part{own, others})}
+				opts := []eryxon.SyncAllOption{}
+				if carried {
+					jobs[0].Parts, jobs[5].Parts = []eryxon.Part{others}, []eryxon.Part{own}
+					data.Parts = eryxon.Input[eryxon.Part]{}
+					opts = append(opts, eryxon.WithNested())
+				}
+				data.Jobs = eryxon.FromSlice(jobs)
+				_, err = client.SyncAll(t.Context(), data, opts...)
+				require.ErrorIs(t, err, eryxon.ErrNaturalKeyTaken)
+				job, _ := srv.Row(eryxontest.Jobs, "SAP", "J")
+				part, there := srv.Row(eryxontest.Parts, "SAP", "P")
+				require.True(t, there)
+				assert.Equal(t, []any{"J", job["id"]}, []any{job["job_number"], part["job_id"]})
+				assert.Len(t, srv.Rows(eryxontest.Parts), 1)
+			})
+		}
+	}
+}
+
+// Children of rows that are gone are kept back or refused.
 func TestChildrenOfRowsThatAreGoneDoNotArrive(t *testing.T) {
 	srv, client := releaseClient(t, eryxontest.V01)
 	_, err := client.SyncAll(t.Context(), shopFloor("P"))

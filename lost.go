@@ -12,7 +12,7 @@ import (
 // many cells it is not looked for. Up to maxMixedCells go one by one where a search
 // for those that were lost would find not all.
 const (
-	maxSingleCells = 20
+	maxSingleCells = 8
 	maxMixedCells  = 100
 )
 

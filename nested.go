@@ -1,10 +1,52 @@
 package eryxon
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 )
+
+// decidesOverChildren reports that the run syncs records, too, that belong to these.
+func (d *delivery[R, P]) decidesOverChildren() bool {
+	return d.e.flight.children && (d.c.entity == EntityJobs || d.c.entity == EntityParts)
+}
+
+// showRows finds out which records have a row although they failed, or may not have
+// arrived: what belongs to them can be sent, then. Unless it is to be all, those
+// alone matter that carry others inside them.
+func (d *delivery[R, P]) showRows(outcomes []Outcome, all bool) {
+	if d.e.cfg.dryRun || !d.e.co.countsOnly() || !d.e.co.asksRows(d.c.entity) || d.e.cfg.strictParents || d.done.end != nil || d.done.barren != nil {
+		return
+	}
+	open := make(map[Key]*Outcome)
+	var keys []Key
+	for i := range outcomes {
+		o := &outcomes[i]
+		if o.Err == nil || o.there || o.Status == StatusNotSent || errors.Is(o.Err, ErrDeletedOnServer) || !all && len(o.Nested) == 0 {
+			continue
+		}
+		keys, open[o.Key] = append(keys, o.Key), o
+	}
+	if len(keys) == 0 {
+		return
+	}
+	found, out, _ := d.e.co.diffKeys(d.e.flight.goOn, d.e.cfg, d.c.entity, keys, true) // what it does not tell stays as it is
+	d.asked(out)
+	for key, r := range found {
+		if o := open[key]; o != nil && r.exists() {
+			o.show(&r)
+			d.dialect().remember(d.c.entity, key, r.id)
+		}
+	}
+}
+
+// show says that a record's row is there, which has just been asked.
+func (o *Outcome) show(row *diffRecord) {
+	if row.exists() {
+		o.there, o.ID = true, cmpOr(o.ID, row.id)
+	}
+}
 
 // deliverNested delivers what the records carried inside them, as records of
 // their own, once their carriers are through.

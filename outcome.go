@@ -131,7 +131,7 @@ type Outcome struct {
 	// outcome.
 	Nested []Outcome
 
-	there bool // its row, or a cell of its name, is known to exist whatever became of the record
+	there bool // its row was seen after all, whatever became of the record
 }
 
 // moved gives the outcome another place in the input; -1 is that of a record

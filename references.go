@@ -69,18 +69,12 @@ func (d *dialect) seenAs(e Entity, k Key) (s sighting, there bool) {
 	return s, there
 }
 
-// row is what is remembered of a row: its id, where it is known to be there.
-func (d *dialect) row(e Entity, k Key) (id string, there bool) {
+// isThere reports whether a row is known to be there.
+func (d *dialect) isThere(e Entity, k Key) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s, there := d.seenAs(e, k)
-	id = cmpOr(d.ids[entityKey{e, k}], s.id.String())
-	return id, there || id != ""
-}
-
-func (d *dialect) isThere(e Entity, k Key) bool {
-	_, there := d.row(e, k)
-	return there
+	_, there := d.seenAs(e, k)
+	return there || d.ids[entityKey{e, k}] != ""
 }
 
 // idSince is the id of a row that was seen since then.

@@ -97,6 +97,7 @@ func runSequence[R any, P recordPtr[R], Row any](w *windows, in Input[R], lifted
 		var running *engine[R, P]
 		st := s.stream(w.ctx, input, streamConcurrency, nil, func(e *engine[R, P]) {
 			running = e
+			e.flight.children = true
 			e.withheld = func(r P) (Status, error) { return w.withheld(r) }
 			if seen != nil {
 				e.screen = func(i int) screen { return seen(first + i) }

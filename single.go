@@ -72,7 +72,7 @@ func (s *syncer[R, P, Row]) syncRemembered(ctx context.Context, cfg *config, r P
 	list := d.c.live()
 	list[0].memory = &known
 	if d.lacksFloor(list[0]) {
-		fills, _, err := s.co.fills(ctx, cfg, &f.cells)
+		fills, _, _, err := s.co.fills(ctx, cfg, new(cellList))
 		if err != nil {
 			return res, res.close(err)
 		}
@@ -119,8 +119,7 @@ func (s *syncer[R, P, Row]) vet(ctx context.Context, cfg *config, r P, key Key) 
 	if len(rules.details) == 0 || !worthAsking(rules.details) && !s.co.knownToFill() {
 		return nil, nil, nil
 	}
-	var list cellList
-	fills, _, err := s.co.fills(ctx, cfg, &list)
+	fills, cells, _, err := s.co.fills(ctx, cfg, new(cellList))
 	if !fills || err != nil {
 		return nil, nil, err
 	}
@@ -128,7 +127,10 @@ func (s *syncer[R, P, Row]) vet(ctx context.Context, cfg *config, r P, key Key) 
 	case !onlyOnUpdate(rules.details):
 		return nil, refused, nil
 	case s.at.entity == EntityCells:
-		if cells, err = s.co.seeCells(ctx, cfg, &list); err != nil || cells.named(naturalName(r)) {
+		if cells == nil {
+			cells, err = s.co.allCells(ctx, cfg)
+		}
+		if err != nil || cells.named(naturalName(r)) {
 			return nil, refused, err
 		}
 		return cells, nil, nil
@@ -221,6 +223,9 @@ func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *Syn
 
 // count adds a call to the account.
 func (d *delivery[R, P]) count(out *result, size int) {
+	if d.c.entity == EntityCells {
+		d.forgetCells()
+	}
 	d.done.stats.attempts += out.attempts
 	d.done.stats.bytes += int64(out.attempts) * int64(size)
 	d.done.stats.waited += out.waited
@@ -359,6 +364,7 @@ func (s *syncer[R, P, Row]) syncCounted(ctx context.Context, cfg *config, r P, r
 	d.forgetDeleted(list[0], cause)
 	err := res.close(cause)
 	outcomes := []Outcome{res.Outcome}
+	d.showRows(outcomes, false)
 	d.deliverNested(list, outcomes, false)
 	res.Outcome = outcomes[0]
 	res.nameTaken(r)

@@ -48,8 +48,8 @@ func (o syncAllOption) applyOption(c *config) error { return o(c) }
 func (syncAllOption) syncAllOption()                {}
 
 // WithStrictParents keeps back the children of every record that failed. By
-// default those of a record whose row is known to exist are sent although its
-// update failed.
+// default those of a job or part whose row the server shows are sent although
+// its update failed, or may not have arrived.
 func WithStrictParents() SyncAllOption {
 	return syncAllOption(func(c *config) error { c.strictParents = true; return nil })
 }
@@ -108,8 +108,8 @@ type sinkFunc struct {
 // cells, resources and jobs side by side, parts when their job, operations
 // when their part and their cell (by name) are acknowledged. A child whose
 // parent failed is not sent and ends as parent failed, with the parent's error
-// as its cause; where only an update failed, of a row that is known to be there,
-// it is sent (see [WithStrictParents]).
+// as its cause; where only the update of a job or part failed, whose row the server
+// shows, it is sent (see [WithStrictParents]).
 //
 // The report is never nil and accounts for every record that was read. The
 // error is a [*PartialError] if any did not succeed, joined with what ended
@@ -370,6 +370,7 @@ func (r *syncRun) slices(ctx context.Context, co *core, data Dataset) {
 	f := newFlight(ctx, co, &co.cfg)
 	defer f.close()
 	f.cells.made = make(map[Key]bool)
+	f.children = true
 	jobs, parts, ops := data.Jobs.slice, data.Parts.slice, data.Operations.slice
 	if !co.cfg.keepNested {
 		jobs, parts, ops = lift(jobs, parts, ops)

@@ -108,27 +108,26 @@ func (d *delivery[R, P]) showFirst(list, others []*sentRecord[R], ambiguous bool
 }
 
 // existence tells rows that exist from those that do not. What can't be told
-// counts as existing, for which no field may be overwritten.
-func (d *delivery[R, P]) existence(list []*sentRecord[R]) (existing, absent []*sentRecord[R]) {
+// counts as existing, for which no field may be overwritten. The cells are given
+// where they have just been listed.
+func (d *delivery[R, P]) existence(list []*sentRecord[R], cells cellRows) (existing, absent []*sentRecord[R]) {
 	if d.c.entity == EntityCells && len(list) > 0 {
-		var err error
-		if d.cells, err = d.e.co.seeCells(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells); err != nil {
-			return list, nil
+		if d.cells = cells; cells == nil {
+			var err error
+			if d.cells, err = d.e.co.allCells(d.e.flight.goOn, d.e.cfg); err != nil {
+				return list, nil
+			}
+			d.e.flight.cells.sawAll(d.cells)
 		}
 		return partition(list, func(s *sentRecord[R]) bool {
-			if s.before = d.rowSeen(s); d.cells[s.before.id] == nil {
-				s.before = diffRecord{}
-			}
-			if d.cells.named(naturalName(P(&s.record))) {
-				s.before.status = DiffUpdate
-			}
-			return s.before.exists()
+			return d.cells.named(naturalName(P(&s.record))) || d.cells[cmpOr(d.dialect().id(d.c.entity, s.key), d.e.cfg.run.id(d.c.entity, s.key))] != nil
 		})
 	}
-	existing, list = partition(list, func(s *sentRecord[R]) bool {
-		s.before = d.rowSeen(s)
-		return s.before.exists()
-	})
+	if !d.decidesOverChildren() { // for those it takes more than memory
+		existing, list = partition(list, func(s *sentRecord[R]) bool {
+			return d.dialect().isThere(d.c.entity, s.key) || d.e.cfg.run.id(d.c.entity, s.key) != ""
+		})
+	}
 	if len(list) == 0 || d.done.end != nil {
 		return append(existing, list...), nil
 	}
@@ -144,7 +143,9 @@ func (d *delivery[R, P]) existence(list []*sentRecord[R]) (existing, absent []*s
 		} else {
 			s.before = r
 			existing = append(existing, s)
-			d.dialect().remember(d.c.entity, s.key, r.id)
+			if r.exists() {
+				d.dialect().sawThere(d.c.entity, s.key, r.id)
+			}
 		}
 	}
 	return existing, absent

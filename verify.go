@@ -137,7 +137,7 @@ func unprovable[R any, P recordPtr[R]](s *sentRecord[R]) bool { return !provable
 
 // deliverSure delivers records by bulks that are sent twice.
 func (d *delivery[R, P]) deliverSure(sure []*sentRecord[R], ambiguous bool) {
-	existed := ambiguous
+	existed := ambiguous || slices.ContainsFunc(d.done.outcomes, func(o Outcome) bool { return o.Status == StatusUpdated })
 	if len(sure) > 0 && !d.storable() {
 		first := len(d.done.outcomes)
 		d.deliverSingly(sure[:1], ambiguous)
@@ -198,9 +198,11 @@ func (d *delivery[R, P]) lookForLinks(list []*sentRecord[R]) {
 	}
 	if d.done.end == nil && len(cells) > singleRecords {
 		// What the lists don't show the single syncs do.
-		rows, _ := d.e.co.seeCells(d.e.flight.goOn, d.e.cfg, seen)
-		for id := range rows {
-			seen.sawRow(EntityCells, id)
+		byName, _ := d.e.co.cellsByName(d.e.flight.goOn, d.e.cfg, seen, nil)
+		for _, ids := range byName {
+			for _, id := range ids {
+				seen.sawRow(EntityCells, id)
+			}
 		}
 	}
 	if d.done.end == nil && len(parts) > singleRecords {
@@ -232,15 +234,6 @@ func (d *delivery[R, P]) twice(list []*sentRecord[R], ambiguous bool) {
 // remembered reports whether the ids of all the records are known.
 func (d *delivery[R, P]) remembered(list []*sentRecord[R]) bool {
 	return !slices.ContainsFunc(list, func(s *sentRecord[R]) bool { return !d.isKnown(s) })
-}
-
-// rowSeen is what is known of the record's row without asking.
-func (d *delivery[R, P]) rowSeen(s *sentRecord[R]) diffRecord {
-	id, there := d.dialect().row(d.c.entity, s.key)
-	if id = cmpOr(id, d.e.cfg.run.id(d.c.entity, s.key)); !there && id == "" {
-		return diffRecord{}
-	}
-	return diffRecord{status: DiffUpdate, id: id}
 }
 
 // isKnown reports whether the id of the record's row is known.
