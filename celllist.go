@@ -152,7 +152,7 @@ func (co *core) cellsByName(ctx context.Context, cfg *config, list *cellList, na
 	if known := co.shared.dialect.recentCells(names); list.single && known != nil {
 		return known, nil
 	}
-	known := make(map[string][]string)
+	known, changes := make(map[string][]string), co.shared.dialect.cellChanges()
 	for row, err := range newClient(co).Cells.List(ctx, CellListOptions{}, withConfig(cfg)) {
 		if err != nil {
 			return nil, err
@@ -162,10 +162,11 @@ func (co *core) cellsByName(ctx context.Context, cfg *config, list *cellList, na
 	for _, name := range names {
 		known[name] = append([]string{}, known[name]...)
 	}
-	co.shared.dialect.sawCellNames(known)
-	list.mu.Lock()
-	defer list.mu.Unlock()
-	list.byName = known
+	if co.shared.dialect.sawCellNames(known, changes) {
+		list.mu.Lock()
+		defer list.mu.Unlock()
+		list.byName = known
+	}
 	return known, nil
 }
 
@@ -173,10 +174,30 @@ func (co *core) cellsByName(ctx context.Context, cfg *config, list *cellList, na
 // were: each would have to list them else.
 const recentNames = time.Minute
 
-func (d *dialect) sawCellNames(byName map[string][]string) {
+// cellChanges counts the calls that may have changed cells.
+func (d *dialect) cellChanges() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.cellCalls
+}
+
+func (d *dialect) changedCells() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.cells = nil
+	d.cellCalls++
+}
+
+// sawCellNames remembers the names of cells, unless some may have changed while they
+// were read. It reports whether it has.
+func (d *dialect) sawCellNames(byName map[string][]string, changes int) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.cellCalls != changes {
+		return false
+	}
 	d.cells, d.cellsRead = byName, time.Now()
+	return true
 }
 
 // recentCells returns the cells by name, if they were read a moment ago and all the
@@ -193,5 +214,5 @@ func (d *dialect) recentCells(names []string) map[string][]string {
 // forgetCells makes the next look-up ask again: cells were changed.
 func (d *delivery[R, P]) forgetCells() {
 	d.e.flight.cells.forget()
-	d.dialect().sawCellNames(nil)
+	d.dialect().changedCells()
 }

@@ -88,6 +88,7 @@ type dialect struct {
 
 	cells     map[string][]string // ids by name, nil where they were changed since
 	cellsRead time.Time
+	cellCalls int // that may have changed cells
 
 	asking  chan struct{} // has room for the one call that asks the server
 	making  chan struct{} // has room for the one request that makes rows

@@ -822,6 +822,33 @@ func TestSingleSyncsShareALookAtTheCells(t *testing.T) {
 	})
 }
 
+// What a list has shown is not remembered where the client has changed cells before
+// it came.
+func TestALateListIsNotRemembered(t *testing.T) {
+	srv, setup := releaseClient(t, eryxontest.V08)
+	cells := []eryxon.Cell{{ExternalID: "C0", Name: "A", Sequence: eryxon.Some(1)}, {ExternalID: "C1", Name: "B", Sequence: eryxon.Some(2)}, {ExternalID: "C2", Name: "Cutting", Sequence: eryxon.Some(3)}}
+	data := shopFloor("P")
+	data.Cells = eryxon.FromSlice(cells)
+	_, err := setup.SyncAll(t.Context(), data)
+	require.NoError(t, err)
+	var client *eryxon.Client
+	client = another(t, srv, eryxon.WithRelease(eryxon.ReleaseV08), afterAnswer("/api-cells", 1, func() {
+		for _, c := range []eryxon.Cell{{ExternalID: "C0", Name: "B"}, {ExternalID: "C1", Name: "A"}} {
+			_, err := client.Cells.Sync(t.Context(), c)
+			require.NoError(t, err)
+		}
+	}))
+	ops := cuts("P", 2, whole)
+	ops[1].CellName = "A"
+	for _, o := range ops {
+		_, err := client.Operations.Sync(t.Context(), o)
+		require.NoError(t, err)
+	}
+	op, _ := srv.Row(eryxontest.Operations, "SAP", "O1")
+	cell, _ := srv.Row(eryxontest.Cells, "SAP", "C1")
+	assert.Equal(t, []any{"A", cell["id"]}, []any{cell["name"], op["cell_id"]})
+}
+
 func TestADeletedCellIsNoUpdate(t *testing.T) {
 	srv, client := releaseClient(t, eryxontest.V08)
 	cells := make([]eryxon.Cell, 8)

@@ -262,7 +262,7 @@ func (co *core) putOne(ctx, wire context.Context, cfg *config, at endpoint, key 
 		}}
 	out := co.do(ctx, cfg, &cl)
 	if at.entity == EntityCells {
-		co.shared.dialect.sawCellNames(nil)
+		co.shared.dialect.changedCells()
 	}
 	out.row = answer.row
 	if cfg.run != nil {
