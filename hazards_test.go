@@ -338,8 +338,12 @@ func TestAnUpdateRefusedHereKeepsNoChildrenBack(t *testing.T) {
 				require.ErrorIs(t, err, eryxon.ErrValidation)
 				assert.Equal(t, 3, report.Operations.Counts.ParentFailed, report)
 
+				before := len(srv.Requests())
 				report, err = client.SyncAll(t.Context(), data)
 				require.ErrorIs(t, err, eryxon.ErrValidation)
+				if name == "slices" {
+					assert.Equal(t, 1, asked(srv.Requests()[before:]), "what has told that the part is there links its operations, too")
+				}
 				assert.Equal(t, 1, report.Parts.Counts.Failed, report)
 				assert.Equal(t, 3, report.Operations.Counts.Created, report)
 				cell, _ := srv.Row(eryxontest.Cells, "SAP", "C")
@@ -382,6 +386,85 @@ func TestATakenNumberKeepsNoChildrenBack(t *testing.T) {
 				assert.Len(t, srv.Rows(eryxontest.Parts), 1)
 			})
 		}
+	}
+}
+
+// asked counts the questions about rows.
+func asked(requests []eryxontest.Request) (n int) {
+	for _, r := range requests {
+		if strings.HasSuffix(r.Path, "/api-erp-sync/diff") {
+			n++
+		}
+	}
+	return n
+}
+
+func TestStrictParentsAreNotAskedAfter(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08)
+	srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "TAKEN"})
+	_, err := client.Jobs.BulkSync(t.Context(), append(heldJobs(5, eryxon.Opt[eryxon.WorkStatus]{}), eryxon.Job{ExternalID: "J", JobNumber: "J"}))
+	require.NoError(t, err)
+	before := len(srv.Requests())
+	report, err := client.SyncAll(t.Context(), eryxon.Dataset{
+		Jobs:  eryxon.FromSlice([]eryxon.Job{{ExternalID: "J", JobNumber: "TAKEN"}}),
+		Parts: eryxon.FromSlice([]eryxon.Part{steel("P", "J")}),
+	}, eryxon.WithStrictParents())
+	require.ErrorIs(t, err, eryxon.ErrNaturalKeyTaken)
+	assert.Equal(t, 1, report.Parts.Counts.ParentFailed, report)
+	assert.Zero(t, asked(srv.Requests()[before:]))
+}
+
+func TestASingleSyncsNestedRecordsAreLinkedToTheRowThatIsThere(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08)
+	srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "TAKEN"})
+	_, err := client.Jobs.Sync(t.Context(), eryxon.Job{ExternalID: "J", JobNumber: "J"})
+	require.NoError(t, err)
+	res, err := client.Jobs.Sync(t.Context(), eryxon.Job{ExternalID: "J", JobNumber: "TAKEN", Parts: []eryxon.Part{steel("P", "")}})
+	require.ErrorIs(t, err, eryxon.ErrNaturalKeyTaken)
+	assert.Equal(t, []eryxon.Status{eryxon.StatusFailed, eryxon.StatusCreated}, []eryxon.Status{res.Status, res.Nested[0].Status})
+	job, _ := srv.Row(eryxontest.Jobs, "SAP", "J")
+	part, _ := srv.Row(eryxontest.Parts, "SAP", "P")
+	assert.Equal(t, []any{"J", job["id"]}, []any{job["job_number"], part["job_id"]})
+}
+
+// A row that is there has its children, though it can't be told whether its update
+// has arrived.
+func TestChildrenOfUnknownUpdatesArrive(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08AsMigrated)
+	jobs := heldJobs(40, eryxon.Opt[eryxon.WorkStatus]{})
+	_, err := client.Jobs.BulkSync(t.Context(), jobs)
+	require.NoError(t, err)
+	parts := make([]eryxon.Part, len(jobs))
+	for i := range jobs {
+		jobs[i].Notes = eryxon.Null[string]()
+		parts[i] = steel(fmt.Sprint("P", i), jobs[i].ExternalID)
+	}
+	report, err := another(t, srv).SyncAll(t.Context(), eryxon.Dataset{Jobs: eryxon.FromSlice(jobs), Parts: eryxon.FromSlice(parts)})
+	require.ErrorIs(t, err, eryxon.ErrBadAnswer)
+	assert.NotZero(t, report.Jobs.Counts.Unknown, report)
+	assert.Equal(t, 40, report.Parts.Counts.Created, report)
+}
+
+// What another call has learned of the server while one was asking is made use of.
+func TestWhatAnotherCallLearnsIsNotAskedAgain(t *testing.T) {
+	srv, setup := releaseClient(t, eryxontest.V08)
+	cells := make([]eryxon.Cell, 4)
+	for i := range cells {
+		cells[i] = eryxon.Cell{ExternalID: fmt.Sprint("C", i), Name: fmt.Sprint("Cell ", i)}
+	}
+	_, err := setup.Cells.BulkSync(t.Context(), cells)
+	require.NoError(t, err)
+	var client *eryxon.Client
+	client = another(t, srv, afterAnswer("/api-cells", 1, func() {
+		_, err := client.Jobs.BulkSync(t.Context(), heldJobs(3, eryxon.Opt[eryxon.WorkStatus]{}))
+		require.NoError(t, err)
+	}))
+	before := len(srv.Requests())
+	res, err := client.Cells.BulkSync(t.Context(), cells)
+	require.NoError(t, err)
+	assert.Equal(t, eryxon.Counts{Updated: 4}, res.Counts)
+	for _, r := range srv.Requests()[before:] {
+		assert.NotEqual(t, "/functions/v1/api-cells/bulk-sync", r.Path, "four cells are synced one by one there")
 	}
 }
 

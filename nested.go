@@ -16,7 +16,7 @@ func (d *delivery[R, P]) decidesOverChildren() bool {
 // arrived: what belongs to them can be sent, then. Unless it is to be all, those
 // alone matter that carry others inside them.
 func (d *delivery[R, P]) showRows(outcomes []Outcome, all bool) {
-	if d.e.cfg.dryRun || !d.e.co.countsOnly() || !d.e.co.asksRows(d.c.entity) || d.e.cfg.strictParents || d.done.end != nil || d.done.barren != nil {
+	if !d.e.co.countsOnly() || !d.e.co.asksRows(d.c.entity) || d.e.cfg.strictParents || d.done.end != nil || d.done.barren != nil {
 		return
 	}
 	open := make(map[Key]*Outcome)
@@ -36,7 +36,6 @@ func (d *delivery[R, P]) showRows(outcomes []Outcome, all bool) {
 	for key, r := range found {
 		if o := open[key]; o != nil && r.exists() {
 			o.show(&r)
-			d.dialect().remember(d.c.entity, key, r.id)
 		}
 	}
 }
