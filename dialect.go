@@ -22,7 +22,9 @@ const (
 	// ReleaseUnknown: no answer has told yet.
 	ReleaseUnknown Release = ""
 	// ReleaseV01: bulk answers list every record, as documented. The release
-	// of January 2026 and anything that follows the documentation.
+	// of January 2026; what follows the documentation is recognised as it, too,
+	// but given to [WithRelease] it is the release that overwrites what an
+	// update leaves out.
 	ReleaseV01 Release = "v0.1"
 	// ReleaseV08: bulk answers give counts that prove nothing, references are
 	// UUIDs. Every release since late January 2026, up to the July 2026 one
