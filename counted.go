@@ -40,7 +40,7 @@ func (d *delivery[R, P]) deliverCounted(list []*sentRecord[R], ambiguous bool) {
 	default:
 		d.deliverUnified(ready, ambiguous)
 	}
-	d.showRows(d.done.outcomes[first:], false)
+	d.showRows(d.done.outcomes[first:], carries)
 	d.deliverNested(list, d.done.outcomes[first:], ambiguous)
 }
 
@@ -308,12 +308,11 @@ func (d *delivery[R, P]) deliverSingly(list []*sentRecord[R], ambiguous bool) {
 	}
 }
 
-// single syncs one record by itself and settles it. It returns the row that the
-// answer shows.
-func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) (row []byte) {
+// single syncs one record by itself and settles it.
+func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 	if lack := marked(d.dialect(), &d.dialect().lacking, d.c.entity); lack != nil {
 		d.refuse([]*sentRecord[R]{s}, lack)
-		return nil
+		return
 	}
 	// The transport may read a body after the answer came, when the chunk's
 	// memory holds other records.
@@ -324,7 +323,7 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) (row []byte) {
 		mark(d.dialect(), &d.dialect().proven, d.c.entity, true)
 		if s.isNew && status == StatusUpdated {
 			d.strange(s, out, id)
-			return out.row
+			return
 		}
 		if o, ok := any(P(&s.record)).(*Operation); ok {
 			if o.Status.IsSet() {
@@ -334,9 +333,8 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) (row []byte) {
 			d.e.flight.cells.sawRow(EntityCells, o.CellID)
 		}
 		d.arrive(s, out, status, id)
-		return out.row
+		return
 	}
-	d.dialect().sawRefusal(cause)
 	if said := understand(messageOf(cause)); said.kind == ErrMissingColumn {
 		switch {
 		case said.field == "sync_hash":
@@ -344,13 +342,14 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) (row []byte) {
 			mark(d.dialect(), &d.dialect().lacking, d.c.entity, cause)
 		case d.e.cfg.omitMissing && d.dialect().sawAbsent(d.c.entity, cause):
 			if again := d.translateAll([]*sentRecord[R]{s}, ambiguous); len(again) == 1 {
-				return d.single(s, ambiguous)
+				d.single(s, ambiguous)
 			}
-			return nil
+			return
 		}
 	}
 	if status == StatusFailed && d.relink(s, cause) || d.provenNew(s, messageOf(cause)) {
-		return d.single(s, ambiguous)
+		d.single(s, ambiguous)
+		return
 	}
 	d.forgetDeleted(s, cause)
 	if out.fate == fateAnswered {
@@ -369,7 +368,6 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) (row []byte) {
 		d.done.barren = cause
 	}
 	d.done.outcomes = append(d.done.outcomes, o)
-	return out.row
 }
 
 // relink asks again for the ids of the rows that a record is linked to, once the

@@ -55,8 +55,8 @@ func (e *engine[R, P]) work(c *chunk[R]) *finishedChunk {
 	if d.landed {
 		d.done.barren = nil
 	}
-	if d.decidesOverChildren() {
-		d.showRows(d.done.outcomes, true)
+	if e.isParent != nil {
+		d.showRows(d.done.outcomes, func(o *Outcome) bool { return !carries(o) && e.isParent(o.Index) })
 	}
 	return &d.done
 }
@@ -125,12 +125,6 @@ func (d *delivery[R, P]) deliverOne(list []*sentRecord[R], ambiguous bool) {
 	}
 	if d.e.co.countsOnly() { // another call's answer has told meanwhile
 		d.deliverCounted(list, ambiguous)
-		return
-	}
-	if d.c.entity == EntityCells && len(list) <= maxSingleCells && d.e.cfg.release == ReleaseUnknown && !d.e.cfg.noChecks && d.dialect().seemsToCount() {
-		// There they are synced one by one, and a bulk would be for nothing.
-		d.dialect().sawSeeming(d.single(list[0], ambiguous))
-		d.deliver(list[1:], ambiguous)
 		return
 	}
 	out, answer := d.send(list, ambiguous)

@@ -96,7 +96,6 @@ type dialect struct {
 	making  chan struct{} // has room for the one request that makes rows
 	makes   map[Entity]makes
 	filling filling
-	pages   bool // it lists cells as servers that count do, and has not been held to it yet
 	reach   diffReach
 	noDiff  map[Entity]bool // the unified endpoint can't be asked
 	finds   map[Entity]bool // the unified endpoint has shown rows of the entity, or stored them
@@ -404,7 +403,6 @@ func (co *core) fills(ctx context.Context, cfg *config, cells *cellList) (fills 
 		}
 	case out.fate == fateAnswered, readless(out.status):
 		d.learn(fillingNo)
-		d.sawPages(page.Cells != nil && page.Pagination != nil)
 	case out.kind == ErrConnection && !ofNetwork(out.err):
 		// A transport of the caller's has no such read, either.
 	default:
@@ -421,30 +419,6 @@ func readless(status int) bool {
 		return true
 	}
 	return false
-}
-
-func (d *dialect) sawPages(pages bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.pages = pages
-}
-
-// seemsToCount reports a server that is not known yet and lists cells as those do
-// that count. It says so once: a single sync tells for certain.
-func (d *dialect) seemsToCount() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	seems := d.pages && d.release == ReleaseUnknown
-	d.pages = false
-	return seems
-}
-
-// sawSeeming learns of a single sync's answer by a server that seemed to count: the
-// documented one shows no row.
-func (d *dialect) sawSeeming(row []byte) {
-	if row != nil {
-		d.saw(ReleaseV08)
-	}
 }
 
 func (d *dialect) known() filling {

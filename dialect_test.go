@@ -688,8 +688,8 @@ func shift(round int) eryxon.Dataset {
 }
 
 // Believing a server costs five requests. Where nothing is lost, being sure costs one
-// more for each of the five chunks and ten look-ups, also for a client that has not
-// met the server yet; believing one that lists what it has done costs five.
+// more for each of the five chunks and ten look-ups, and a client that has not met the
+// server yet a look at what it is; one that lists what it has done costs five.
 func TestBeingSureCostsAFewRequests(t *testing.T) {
 	for _, same := range []bool{true, false} {
 		srv, client := releaseClient(t, eryxontest.V08)
@@ -701,7 +701,11 @@ func TestBeingSureCostsAFewRequests(t *testing.T) {
 			report, err := client.SyncAll(t.Context(), shift(round))
 			require.NoError(t, err)
 			assert.Equal(t, 868, report.Total().Counts.Succeeded(), report)
-			assert.LessOrEqual(t, len(srv.Requests())-before, 20, "round %d, same client: %v", round, same)
+			most := 20
+			if !same {
+				most++
+			}
+			assert.LessOrEqual(t, len(srv.Requests())-before, most, "round %d, same client: %v", round, same)
 		}
 	}
 	srv, client := releaseClient(t, eryxontest.V01)
@@ -851,7 +855,7 @@ func TestALateListIsNotRemembered(t *testing.T) {
 
 func TestADeletedCellIsNoUpdate(t *testing.T) {
 	srv, client := releaseClient(t, eryxontest.V08)
-	cells := make([]eryxon.Cell, 8)
+	cells := make([]eryxon.Cell, 20)
 	for i := range cells {
 		cells[i] = eryxon.Cell{ExternalID: "c" + strconv.Itoa(i), Name: "Cell " + strconv.Itoa(i), Sequence: eryxon.Some(i)}
 	}
@@ -861,7 +865,7 @@ func TestADeletedCellIsNoUpdate(t *testing.T) {
 	res, err := client.Cells.BulkSync(t.Context(), cells)
 	require.ErrorIs(t, err, eryxon.ErrDeletedOnServer)
 	assert.Equal(t, eryxon.StatusFailed, res.Outcomes[5].Status)
-	assert.Equal(t, 7, res.Counts.Succeeded())
+	assert.Equal(t, 19, res.Counts.Succeeded())
 }
 
 func TestIdsThatTheCallerGivesAreNotTakenOnTrust(t *testing.T) {

@@ -106,7 +106,6 @@ func (d *dialect) sawCells(p *page) cellsShape {
 		return cellsOther
 	case p.pagedInside():
 		d.learn(fillingNo)
-		d.sawPages(true)
 		return cellsPaged
 	}
 	d.learn(fillingYes)

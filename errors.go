@@ -33,7 +33,7 @@ var (
 	ErrNaturalKeyTaken = errors.New("number or name taken by another row")
 	// ErrDeletedOnServer: the row was deleted in the MES; its external id
 	// can't be used again. A server that says that it synced a deleted cell has
-	// written the dead row; of more than eight cells in a request this is not
+	// written the dead row; of more than twenty cells in a request this is not
 	// looked for there.
 	ErrDeletedOnServer = errors.New("deleted on the server")
 	// ErrParentNotFound: the record's job, part or cell is not on the server.

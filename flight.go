@@ -18,7 +18,6 @@ type flight struct {
 	grace    *time.Timer     // runs from the end of goOn on
 	keys     *inFlight
 	cells    cellList
-	children bool // what becomes of a record decides whether others are sent
 	running  int
 	finished chan *finishedChunk // has room for all that are running
 }

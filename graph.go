@@ -313,6 +313,9 @@ func (g *graph) release(n *node, o *Outcome) {
 	}
 }
 
+// isParent reports whether records of the run belong to the node's i-th.
+func (n *node) isParent(i int) bool { return n.kids[i] >= 0 }
+
 // childStatus is what a record's outcome means for its children: nothing, or
 // that they are not sent.
 func childStatus(parent *Outcome, strict bool) (Status, error) {

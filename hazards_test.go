@@ -2,6 +2,7 @@ package eryxon_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -399,19 +400,57 @@ func asked(requests []eryxontest.Request) (n int) {
 	return n
 }
 
-func TestStrictParentsAreNotAskedAfter(t *testing.T) {
-	srv, client := releaseClient(t, eryxontest.V08)
-	srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "TAKEN"})
-	_, err := client.Jobs.BulkSync(t.Context(), append(heldJobs(5, eryxon.Opt[eryxon.WorkStatus]{}), eryxon.Job{ExternalID: "J", JobNumber: "J"}))
-	require.NoError(t, err)
-	before := len(srv.Requests())
-	report, err := client.SyncAll(t.Context(), eryxon.Dataset{
-		Jobs:  eryxon.FromSlice([]eryxon.Job{{ExternalID: "J", JobNumber: "TAKEN"}}),
-		Parts: eryxon.FromSlice([]eryxon.Part{steel("P", "J")}),
-	}, eryxon.WithStrictParents())
-	require.ErrorIs(t, err, eryxon.ErrNaturalKeyTaken)
-	assert.Equal(t, 1, report.Parts.Counts.ParentFailed, report)
-	assert.Zero(t, asked(srv.Requests()[before:]))
+// Whether a row is there is asked once, and only where records that wait for it would
+// be sent.
+func TestParentsAreAskedAfterForTheirChildrenAlone(t *testing.T) {
+	bare := steel("P", "J")
+	bare.Material = eryxon.Opt[string]{}
+	for name, c := range map[string]struct {
+		part   eryxon.Part
+		opt    eryxon.SyncAllOption
+		want   eryxon.Counts // of the parts
+		asked  int
+		failed error
+	}{
+		"a child":               {bare, eryxon.WithConcurrency(1), eryxon.Counts{Created: 1}, 2, eryxon.ErrNaturalKeyTaken}, // also whether the part is new
+		"a deleted job's child": {steel("P", "J0"), eryxon.WithConcurrency(1), eryxon.Counts{ParentFailed: 1}, 0, eryxon.ErrDeletedOnServer},
+		"another's child":       {steel("P", "J1"), eryxon.WithRequestBudget(2), eryxon.Counts{Created: 1}, 0, eryxon.ErrNaturalKeyTaken},
+		"strict parents":        {bare, eryxon.WithStrictParents(), eryxon.Counts{ParentFailed: 1}, 0, eryxon.ErrNaturalKeyTaken},
+		"checks are not wanted": {bare, eryxon.WithoutChecks(), eryxon.Counts{ParentFailed: 1}, 0, eryxon.ErrBadAnswer},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv, client := releaseClient(t, eryxontest.V08)
+			srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "TAKEN"})
+			jobs := append(heldJobs(5, eryxon.Opt[eryxon.WorkStatus]{}), eryxon.Job{ExternalID: "J", JobNumber: "J"})
+			_, err := client.Jobs.BulkSync(t.Context(), jobs)
+			require.NoError(t, err)
+			if errors.Is(c.failed, eryxon.ErrDeletedOnServer) {
+				require.True(t, srv.Delete(eryxontest.Jobs, "SAP", "J0"))
+			} else {
+				jobs[5].JobNumber = "TAKEN"
+			}
+			before := len(srv.Requests())
+			report, err := client.SyncAll(t.Context(), eryxon.Dataset{Jobs: eryxon.FromSlice(jobs), Parts: eryxon.FromSlice([]eryxon.Part{c.part})}, c.opt)
+			require.ErrorIs(t, err, c.failed)
+			assert.Equal(t, c.want, report.Parts.Counts, report)
+			assert.Equal(t, c.asked, asked(srv.Requests()[before:]))
+		})
+	}
+}
+
+// A single sync that was turned away asks nothing more.
+func TestASingleSyncThatWasTurnedAwayAsksNothing(t *testing.T) {
+	for _, status := range []int{401, 402, 503} {
+		srv, client := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV08))
+		_, err := client.Jobs.Sync(t.Context(), eryxon.Job{ExternalID: "J", JobNumber: "J"})
+		require.NoError(t, err)
+		fault := eryxontest.StatusJSON(status, "X", "no")
+		srv.Script("/api-jobs/sync", fault, fault)
+		_, err = client.Jobs.Sync(t.Context(), eryxon.Job{ExternalID: "J", JobNumber: "J", Parts: []eryxon.Part{steel("P", "")}})
+		require.Error(t, err)
+		assert.Zero(t, asked(srv.Requests()), status)
+		assert.Empty(t, srv.Rows(eryxontest.Parts))
+	}
 }
 
 func TestASingleSyncsNestedRecordsAreLinkedToTheRowThatIsThere(t *testing.T) {

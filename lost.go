@@ -12,7 +12,7 @@ import (
 // many cells it is not looked for. Up to maxMixedCells go one by one where a search
 // for those that were lost would find not all.
 const (
-	maxSingleCells = 8
+	maxSingleCells = 20
 	maxMixedCells  = 100
 )
 

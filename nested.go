@@ -7,36 +7,33 @@ import (
 	"slices"
 )
 
-// decidesOverChildren reports that the run syncs records, too, that belong to these.
-func (d *delivery[R, P]) decidesOverChildren() bool {
-	return d.e.flight.children && (d.c.entity == EntityJobs || d.c.entity == EntityParts)
-}
+// carries reports a record with others inside it.
+func carries(o *Outcome) bool { return len(o.Nested) > 0 }
 
-// showRows finds out which records have a row although they failed, or may not have
-// arrived: what belongs to them can be sent, then. Unless it is to be all, those
-// alone matter that carry others inside them.
-func (d *delivery[R, P]) showRows(outcomes []Outcome, all bool) {
-	if !d.e.co.countsOnly() || !d.e.co.asksRows(d.c.entity) || d.e.cfg.strictParents || d.done.end != nil || d.done.barren != nil {
+// showRows finds out which of the records that others belong to have a row although
+// they were refused, or may not have been updated: those can be sent, then.
+func (d *delivery[R, P]) showRows(outcomes []Outcome, isParent func(*Outcome) bool) {
+	if !d.e.co.countsOnly() || !d.e.co.asksRows(d.c.entity) || d.e.cfg.noChecks || d.e.cfg.strictParents || d.done.end != nil {
 		return
 	}
 	open := make(map[Key]*Outcome)
 	var keys []Key
 	for i := range outcomes {
 		o := &outcomes[i]
-		if o.Err == nil || o.there || o.Status == StatusNotSent || errors.Is(o.Err, ErrDeletedOnServer) || !all && len(o.Nested) == 0 {
-			continue
+		refused := o.Status == StatusFailed && refusesContent(o.Err) && !errors.Is(o.Err, ErrDeletedOnServer)
+		if (refused || o.Status == StatusUnknown && errors.Is(o.Err, ErrBadAnswer)) && isParent(o) {
+			keys, open[o.Key] = append(keys, o.Key), o
 		}
-		keys, open[o.Key] = append(keys, o.Key), o
 	}
 	if len(keys) == 0 {
 		return
 	}
 	found, out, _ := d.e.co.diffKeys(d.e.flight.goOn, d.e.cfg, d.c.entity, keys, true) // what it does not tell stays as it is
 	d.asked(out)
-	for key, r := range found {
-		if o := open[key]; o != nil && r.exists() {
-			o.show(&r)
-		}
+	for key, o := range open {
+		r := found[key]
+		o.show(&r)
+		d.dialect().remember(d.c.entity, key, r.id)
 	}
 }
 

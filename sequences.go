@@ -97,7 +97,9 @@ func runSequence[R any, P recordPtr[R], Row any](w *windows, in Input[R], lifted
 		var running *engine[R, P]
 		st := s.stream(w.ctx, input, streamConcurrency, nil, func(e *engine[R, P]) {
 			running = e
-			e.flight.children = true
+			if s.at.entity == EntityJobs || s.at.entity == EntityParts {
+				e.isParent = func(int) bool { return true } // it is not known yet which are
+			}
 			e.withheld = func(r P) (Status, error) { return w.withheld(r) }
 			if seen != nil {
 				e.screen = func(i int) screen { return seen(first + i) }
@@ -195,7 +197,7 @@ func (w *windows) remember(o *Outcome) {
 		kept := *o
 		kept.Record, kept.Nested = nil, nil
 		w.failed[ref] = &kept
-	} else if o.Status.Success() {
+	} else if o.Status.Success() || o.there {
 		delete(w.failed, ref)
 	}
 }

@@ -364,7 +364,7 @@ func (s *syncer[R, P, Row]) syncCounted(ctx context.Context, cfg *config, r P, r
 	d.forgetDeleted(list[0], cause)
 	err := res.close(cause)
 	outcomes := []Outcome{res.Outcome}
-	d.showRows(outcomes, false)
+	d.showRows(outcomes, carries)
 	d.deliverNested(list, outcomes, false)
 	res.Outcome = outcomes[0]
 	res.nameTaken(r)

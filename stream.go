@@ -103,6 +103,9 @@ type engine[R any, P recordPtr[R]] struct {
 	probed   bool // while the server is not known there is one worker
 	// withheld tells of a record that is not to be sent, and why; nil: none.
 	withheld func(P) (Status, error)
+	// isParent reports whether records of the run belong to that of an index, and
+	// are sent if its row is there; nil: none do.
+	isParent func(index int) bool
 
 	delta *delta[R, P] // nil without a state
 	// finite: the input is at hand, so that each of its records is accounted

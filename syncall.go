@@ -108,8 +108,8 @@ type sinkFunc struct {
 // cells, resources and jobs side by side, parts when their job, operations
 // when their part and their cell (by name) are acknowledged. A child whose
 // parent failed is not sent and ends as parent failed, with the parent's error
-// as its cause; where only the update of a job or part failed, whose row the server
-// shows, it is sent (see [WithStrictParents]).
+// as its cause; where only the update of a job or part failed, or is unknown, and
+// the server shows its row, it is sent (see [WithStrictParents]).
 //
 // The report is never nil and accounts for every record that was read. The
 // error is a [*PartialError] if any did not succeed, joined with what ended
@@ -370,7 +370,6 @@ func (r *syncRun) slices(ctx context.Context, co *core, data Dataset) {
 	f := newFlight(ctx, co, &co.cfg)
 	defer f.close()
 	f.cells.made = make(map[Key]bool)
-	f.children = true
 	jobs, parts, ops := data.Jobs.slice, data.Parts.slice, data.Operations.slice
 	if !co.cfg.keepNested {
 		jobs, parts, ops = lift(jobs, parts, ops)
@@ -379,8 +378,10 @@ func (r *syncRun) slices(ctx context.Context, co *core, data Dataset) {
 	// Where workers are scarce, the lane that most depends on goes first; the
 	// cells, few as they are, before the jobs.
 	g.cells = g.add(newLane[Cell, *Cell, CellRow](co, f, data.Cells.slice), len(data.Cells.slice))
-	g.jobs = g.add(newLane[Job, *Job, JobRow](co, f, jobs), len(data.Jobs.slice))
-	g.parts = g.add(newLane[Part, *Part, PartRow](co, f, parts), len(data.Parts.slice))
+	jobLane, partLane := newLane[Job, *Job, JobRow](co, f, jobs), newLane[Part, *Part, PartRow](co, f, parts)
+	g.jobs = g.add(jobLane, len(data.Jobs.slice))
+	g.parts = g.add(partLane, len(data.Parts.slice))
+	jobLane.isParent, partLane.isParent = g.jobs.isParent, g.parts.isParent
 	g.ops = g.add(newLane[Operation, *Operation, OperationRow](co, f, ops), len(data.Operations.slice))
 	g.add(newLane[Resource, *Resource, ResourceRow](co, f, data.Resources.slice), len(data.Resources.slice))
 	for _, n := range g.nodes {

@@ -123,11 +123,12 @@ func (d *delivery[R, P]) existence(list []*sentRecord[R], cells cellRows) (exist
 			return d.cells.named(naturalName(P(&s.record))) || d.cells[cmpOr(d.dialect().id(d.c.entity, s.key), d.e.cfg.run.id(d.c.entity, s.key))] != nil
 		})
 	}
-	if !d.decidesOverChildren() { // for those it takes more than memory
-		existing, list = partition(list, func(s *sentRecord[R]) bool {
-			return d.dialect().isThere(d.c.entity, s.key) || d.e.cfg.run.id(d.c.entity, s.key) != ""
-		})
-	}
+	existing, list = partition(list, func(s *sentRecord[R]) bool {
+		if d.e.isParent != nil && d.e.isParent(s.index) {
+			return false // to send its children takes more than memory
+		}
+		return d.dialect().isThere(d.c.entity, s.key) || d.e.cfg.run.id(d.c.entity, s.key) != ""
+	})
 	if len(list) == 0 || d.done.end != nil {
 		return append(existing, list...), nil
 	}

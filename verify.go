@@ -137,7 +137,7 @@ func unprovable[R any, P recordPtr[R]](s *sentRecord[R]) bool { return !provable
 
 // deliverSure delivers records by bulks that are sent twice.
 func (d *delivery[R, P]) deliverSure(sure []*sentRecord[R], ambiguous bool) {
-	existed := ambiguous || slices.ContainsFunc(d.done.outcomes, func(o Outcome) bool { return o.Status == StatusUpdated })
+	existed := ambiguous
 	if len(sure) > 0 && !d.storable() {
 		first := len(d.done.outcomes)
 		d.deliverSingly(sure[:1], ambiguous)
