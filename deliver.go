@@ -1,7 +1,6 @@
 package eryxon
 
 import (
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -142,43 +141,6 @@ func (d *delivery[R, P]) deliverOne(list []*sentRecord[R], ambiguous bool) {
 	default:
 		d.settleFailed(list, out)
 	}
-}
-
-// withoutMistakes settles the records whose parents the server's bulk would
-// mistake, and returns the others.
-func (d *delivery[R, P]) withoutMistakes(list []*sentRecord[R], ambiguous bool) []*sentRecord[R] {
-	for i, s := range list {
-		if i == 0 || s.key.Source != list[i-1].key.Source {
-			d.dialect().sawSources(s.key.Source)
-		}
-	}
-	if !d.e.co.looksParentsUpTogether() {
-		return list
-	}
-	named, others := partition(list, func(s *sentRecord[R]) bool {
-		o, ok := any(P(&s.record)).(*Operation)
-		return ok && o.CellID == ""
-	})
-	if len(named) > 0 && d.e.co.knownToFill() {
-		if err := d.e.co.lookForTwins(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells); err != nil {
-			d.undeliver(named, nil, err, ambiguous)
-			list = others
-		}
-	}
-	twins, list := partition(list, func(s *sentRecord[R]) bool {
-		o, ok := any(P(&s.record)).(*Operation)
-		return ok && o.CellID == "" && d.e.flight.cells.isTwin(o.CellName)
-	})
-	for _, s := range twins {
-		o, _ := any(P(&s.record)).(*Operation)
-		d.untranslatable(s, &errReference{ErrConflict, "cell_name", fmt.Sprintf("cell_name: the server has more than one cell named %q, and would pick one: give CellID, or rename all but one", o.CellName)}, ambiguous)
-	}
-	odd, list := partition(list, func(s *sentRecord[R]) bool { return !parentLookable(P(&s.record)) })
-	d.deliverSingly(odd, ambiguous)
-	if len(list) == 0 || !d.dialect().severalSources() && !d.e.co.knownToFill() {
-		return list
-	}
-	return d.pinParents(list, ambiguous)
 }
 
 // partition splits a list in two, in order.

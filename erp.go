@@ -111,7 +111,7 @@ func (r *ERPSyncResult) Err() error {
 		}
 		partial.Total += len(list)
 		for i := range list {
-			if e, ok := list[i].Err.(*RecordError); ok { //nolint:errorlint // Err is a RecordError itself by its definition
+			if e, ok := list[i].recordError(); ok {
 				partial.Failures = append(partial.Failures, e)
 			}
 		}

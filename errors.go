@@ -336,7 +336,7 @@ func (e *PartialError) take(o *Outcome, most int) {
 			e.Total++
 			e.Entity = ""
 		}
-		if err, ok := f.Err.(*RecordError); ok && len(e.Failures) < most { //nolint:errorlint // Err is a RecordError itself by its definition
+		if err, ok := f.recordError(); ok && len(e.Failures) < most {
 			e.Failures = append(e.Failures, err)
 		}
 	}

@@ -253,7 +253,7 @@ func (d *delivery[R, P]) settleStatus(list []*sentRecord[R], out *result, ids ma
 	for i := range d.done.outcomes[first:] {
 		if o := &d.done.outcomes[first+i]; o.Status == StatusFailed { // though the bulk has written all else
 			o.Status = StatusUnknown
-			if e, ok := o.Err.(*RecordError); ok { //nolint:errorlint // Err is a RecordError itself by its definition
+			if e, ok := o.recordError(); ok {
 				e.Status = StatusUnknown
 			}
 		}

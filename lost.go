@@ -21,7 +21,7 @@ const (
 func sharedRefusal(outcomes []Outcome) *RecordError {
 	var first *RecordError
 	for i := range outcomes {
-		e, ok := outcomes[i].Err.(*RecordError) //nolint:errorlint // Err is a RecordError itself by its definition
+		e, ok := outcomes[i].recordError()
 		if !ok || outcomes[i].Status != StatusFailed || !refusesContent(e) {
 			return nil
 		}

@@ -90,7 +90,7 @@ func (d *delivery[R, P]) deliverNested(list []*sentRecord[R], outcomes []Outcome
 			n := &outcomes[i].Nested[k]
 			if o, ok := settled[entityKey{n.Entity, n.Key}]; ok {
 				n.Status, n.ID, n.Err, n.Record, n.RequestID, n.Attempts = o.Status, o.ID, o.Err, o.Record, o.RequestID, o.Attempts
-				if e, ok := n.Err.(*RecordError); ok { //nolint:errorlint // Err is a RecordError itself by its definition
+				if e, ok := n.recordError(); ok {
 					e.Index = n.Index
 				}
 			}

@@ -134,11 +134,18 @@ type Outcome struct {
 	there bool // its row was seen after all, whatever became of the record
 }
 
+// recordError is Err with its type; ok where there is one. It is not looked for in
+// what Err wraps, which may be another record's.
+func (o *Outcome) recordError() (e *RecordError, ok bool) {
+	e, ok = o.Err.(*RecordError) //nolint:errorlint // Err is a RecordError itself by its definition
+	return e, ok
+}
+
 // moved gives the outcome another place in the input; -1 is that of a record
 // that was nested in another, and has none.
 func (o *Outcome) moved(to int) {
 	o.Index = to
-	e, ok := o.Err.(*RecordError) //nolint:errorlint // Err is a RecordError itself by its definition
+	e, ok := o.recordError()
 	if !ok {
 		return
 	}

@@ -381,7 +381,7 @@ func (r *SyncResult[Row]) err(own error) error {
 
 // nameTaken adds to a collision of natural keys which one it is.
 func (o *Outcome) nameTaken(r any) {
-	e, ok := o.Err.(*RecordError) //nolint:errorlint // Err is a RecordError itself by its definition
+	e, ok := o.recordError()
 	if !ok || !errors.Is(e, ErrNaturalKeyTaken) {
 		return
 	}
