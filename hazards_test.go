@@ -438,6 +438,28 @@ func TestParentsAreAskedAfterForTheirChildrenAlone(t *testing.T) {
 	}
 }
 
+// The last of a key in a sequence decides over its children.
+func TestALaterRecordOfTheKeyFreesItsChildren(t *testing.T) {
+	srv, client := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV08))
+	srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "TAKEN"})
+	_, err := client.Jobs.Sync(t.Context(), eryxon.Job{ExternalID: "J", JobNumber: "J"})
+	require.NoError(t, err)
+	srv.Script("/api-erp-sync/diff", eryxontest.StatusJSON(500, "INTERNAL_ERROR", "no"))
+	report, err := client.SyncAll(t.Context(), eryxon.Dataset{
+		Jobs: eryxon.FromSeq(func(yield func(eryxon.Job, error) bool) {
+			for range 2 {
+				if !yield(eryxon.Job{ExternalID: "J", JobNumber: "TAKEN"}, nil) {
+					return
+				}
+			}
+		}),
+		Parts: eryxon.FromSlice([]eryxon.Part{steel("P", "J")}),
+	}, eryxon.WithMaxRequestRecords(1), eryxon.WithConcurrency(1))
+	require.ErrorIs(t, err, eryxon.ErrNaturalKeyTaken)
+	assert.Equal(t, eryxon.Counts{Failed: 2}, report.Jobs.Counts)
+	assert.Equal(t, eryxon.Counts{Created: 1}, report.Parts.Counts)
+}
+
 // A single sync that was turned away asks nothing more.
 func TestASingleSyncThatWasTurnedAwayAsksNothing(t *testing.T) {
 	for _, status := range []int{401, 402, 503} {
