@@ -11,6 +11,7 @@ import (
 // of parts and cells that are known to be rows, and the parts that it has made. It
 // is not kept beyond the run: cells are renamed on the shop floor too.
 type cellList struct {
+	began  time.Time // the run
 	mu     sync.Mutex
 	byName map[string][]string // ids; nil while not asked, empty where there is none
 	rows   map[rowID]bool
@@ -21,6 +22,8 @@ type cellList struct {
 	single bool              // a single sync's, for which names will do that were read a moment ago
 	place  int               // of the last cell on the board; 0: not known
 }
+
+func newCellList() *cellList { return &cellList{began: time.Now()} }
 
 // rowID is a row by its id.
 type rowID struct {
@@ -116,6 +119,13 @@ func (l *cellList) isTwin(name string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.named[name] > 1
+}
+
+// isNamed reports the name of one cell that the run has seen, if it has not seen all.
+func (l *cellList) isNamed(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.named[name] == 1
 }
 
 // forget makes the run's next look-up ask again.

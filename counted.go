@@ -82,7 +82,7 @@ func (d *delivery[R, P]) translateAll(list []*sentRecord[R], ambiguous bool) []*
 		d.asked(out)
 	}
 	if len(names) > 0 && err == nil {
-		cells, err = co.cellsByName(ctx, cfg, &d.e.flight.cells, names)
+		cells, err = co.cellsByName(ctx, cfg, d.e.flight.cells, names)
 	}
 	if err != nil {
 		d.undeliver(list, out, err, ambiguous)
@@ -166,7 +166,7 @@ func (d *delivery[R, P]) strange(s *sentRecord[R], out *result, id string) {
 
 // nextPlace is the place on the board after those of all cells.
 func (d *delivery[R, P]) nextPlace() int {
-	l := &d.e.flight.cells
+	l := d.e.flight.cells
 	l.mu.Lock()
 	known := l.place > 0
 	l.mu.Unlock()
@@ -393,7 +393,7 @@ func (d *delivery[R, P]) relink(s *sentRecord[R], refusal error) bool {
 			d.asked(out)
 		}
 		if r.CellID == "" && err == nil {
-			cells, err = co.cellsByName(ctx, cfg, &d.e.flight.cells, []string{r.CellName})
+			cells, err = co.cellsByName(ctx, cfg, d.e.flight.cells, []string{r.CellName})
 		}
 	}
 	copied := s.record

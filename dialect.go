@@ -444,6 +444,13 @@ func (co *core) knownToFill() bool {
 	return co.shared.dialect.known() == fillingYes
 }
 
+// mightFill reports a server that has not shown yet whether it fills. The documented
+// one, whose bulk answers are the same, has promised headers of its quota with every
+// answer.
+func (co *core) mightFill() bool {
+	return !co.knownToFill() && co.shared.dialect.known() == fillingUnknown && !co.shared.limiter.metered()
+}
+
 // sawSingle recognises a filling server by the answer to a single sync: it
 // sends the row and takes no request ids.
 func (d *dialect) sawSingle(out *result) {

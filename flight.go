@@ -9,7 +9,6 @@ import (
 // flight is the requests of a run that are in flight, and how long they may
 // go on. It belongs to one goroutine.
 type flight struct {
-	began    time.Time
 	goOn     context.Context // while it lives, more requests are made
 	stop     func()          // ends goOn
 	wire     context.Context // bounds the requests in flight
@@ -17,13 +16,16 @@ type flight struct {
 	patience time.Duration   // between the two
 	grace    *time.Timer     // runs from the end of goOn on
 	keys     *inFlight
-	cells    cellList
+	cells    *cellList
 	running  int
 	finished chan *finishedChunk // has room for all that are running
 }
 
 func newFlight(ctx context.Context, co *core, cfg *config) *flight {
-	f := &flight{began: time.Now(), patience: cfg.grace, keys: &co.shared.inFlight, finished: make(chan *finishedChunk, cfg.concurrency)}
+	f := &flight{patience: cfg.grace, cells: cfg.cells, keys: &co.shared.inFlight, finished: make(chan *finishedChunk, cfg.concurrency)}
+	if f.cells == nil {
+		f.cells = newCellList()
+	}
 	f.goOn, f.stop = context.WithCancel(ctx)
 	f.wire, f.cut = context.WithCancel(context.WithoutCancel(ctx))
 	return f

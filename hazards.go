@@ -17,7 +17,7 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 		return list
 	}
 	// The read is the client's, made once: it counts for no entity.
-	fills, cells, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells)
+	fills, cells, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, d.e.flight.cells)
 	if !fills && err == nil {
 		return list
 	}
@@ -216,7 +216,7 @@ func worthAsking(details []FieldError) bool {
 func (d *delivery[R, P]) passesOverStatus(list []*sentRecord[R], found []finding) (bool, error) {
 	for i, s := range list {
 		if statusSet(P(&s.record)) && found[i].wasThere() {
-			fills, _, _, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells)
+			fills, _, _, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, d.e.flight.cells)
 			return fills, err
 		}
 	}

@@ -65,6 +65,7 @@ type config struct {
 
 	state      State
 	run        *stateRun // the state, once the call has opened it
+	cells      *cellList // that all calls of a run have seen; nil where each has its own
 	full       bool
 	maxAge     time.Duration
 	createOnly map[string]bool // what the options have said of fields, by name

@@ -275,6 +275,13 @@ func (l *limiter) observe(seq int64, r limitReport, now time.Time) {
 	l.newest = max(l.newest, seq)
 }
 
+// metered reports whether any answer told of a quota.
+func (l *limiter) metered() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.observed.IsZero()
+}
+
 // readLimit reads the quota out of an answer's headers. Absolute times are
 // moved by the skew between the server's Date and the local clock. What can't
 // be read counts as not said.

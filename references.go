@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -235,6 +236,14 @@ func (d *delivery[R, P]) parent(s *sentRecord[R]) (parent entityKey, ok bool) {
 	return entityKey{}, false
 }
 
+// namingCell is the record if it is an operation that names its cell by name.
+func namingCell(r any) *Operation {
+	if o, ok := r.(*Operation); ok && o.CellID == "" {
+		return o
+	}
+	return nil
+}
+
 // withoutMistakes settles the records whose parents the server's bulk would
 // mistake, and returns the others.
 func (d *delivery[R, P]) withoutMistakes(list []*sentRecord[R], ambiguous bool) []*sentRecord[R] {
@@ -243,25 +252,36 @@ func (d *delivery[R, P]) withoutMistakes(list []*sentRecord[R], ambiguous bool) 
 			d.dialect().sawSources(s.key.Source)
 		}
 	}
+	if d.e.co.mightFill() && !d.e.cfg.noChecks {
+		ids, unseen := d.seenParents(list)
+		unseenCell := func(s *sentRecord[R]) bool {
+			o := namingCell(P(&s.record))
+			return o != nil && !d.e.flight.cells.isNamed(o.CellName)
+		}
+		if len(unseen) == 0 && !slices.ContainsFunc(list, unseenCell) {
+			return d.pin(list, ids, false, ambiguous)
+		}
+		if _, _, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, d.e.flight.cells); err != nil && !unasked(out) {
+			d.undeliver(list, out, err, ambiguous)
+			return nil
+		}
+	}
 	if !d.e.co.looksParentsUpTogether() {
 		return list
 	}
-	named, others := partition(list, func(s *sentRecord[R]) bool {
-		o, ok := any(P(&s.record)).(*Operation)
-		return ok && o.CellID == ""
-	})
+	named, others := partition(list, func(s *sentRecord[R]) bool { return namingCell(P(&s.record)) != nil })
 	if len(named) > 0 && d.e.co.knownToFill() {
-		if err := d.e.co.lookForTwins(d.e.flight.goOn, d.e.cfg, &d.e.flight.cells); err != nil {
+		if err := d.e.co.lookForTwins(d.e.flight.goOn, d.e.cfg, d.e.flight.cells); err != nil {
 			d.undeliver(named, nil, err, ambiguous)
 			list = others
 		}
 	}
 	twins, list := partition(list, func(s *sentRecord[R]) bool {
-		o, ok := any(P(&s.record)).(*Operation)
-		return ok && o.CellID == "" && d.e.flight.cells.isTwin(o.CellName)
+		o := namingCell(P(&s.record))
+		return o != nil && d.e.flight.cells.isTwin(o.CellName)
 	})
 	for _, s := range twins {
-		o, _ := any(P(&s.record)).(*Operation)
+		o := namingCell(P(&s.record))
 		d.untranslatable(s, &errReference{ErrConflict, "cell_name", fmt.Sprintf("cell_name: the server has more than one cell named %q, and would pick one: give CellID, or rename all but one", o.CellName)}, ambiguous)
 	}
 	odd, list := partition(list, func(s *sentRecord[R]) bool { return !parentLookable(P(&s.record)) })
@@ -276,28 +296,21 @@ func (d *delivery[R, P]) withoutMistakes(list []*sentRecord[R], ambiguous bool) 
 // that would take one of another source. It asks for those that the run has not
 // seen: one may have been deleted since, and an id leads to it all the same.
 func (d *delivery[R, P]) pinParents(list []*sentRecord[R], ambiguous bool) []*sentRecord[R] {
-	co, cfg := d.e.co, d.e.cfg
-	ids := make(map[Key]string)
-	var entity Entity
-	var ask []Key
-	for _, s := range list {
-		if parent, ok := d.parent(s); ok {
-			entity = parent.entity
-			if id := d.dialect().idSince(d.e.flight.began, entity, parent.key); id != "" {
-				ids[parent.key] = id
-			} else {
-				ask = append(ask, parent.key)
-			}
-		}
-	}
+	co := d.e.co
+	ids, unseen := d.seenParents(list)
 	told := false // otherwise it is no server that confuses them
-	if len(ask) > 0 && co.asksRows(entity) {
-		found, out, err := co.diffKeys(d.e.flight.goOn, cfg, entity, ask, true)
+	if len(unseen) > 0 && co.asksRows(unseen[0].entity) {
+		entity := unseen[0].entity
+		ask := make([]Key, len(unseen))
+		for i, parent := range unseen {
+			ask[i] = parent.key
+		}
+		found, out, err := co.diffKeys(d.e.flight.goOn, d.e.cfg, entity, ask, true)
 		d.asked(out)
 		told = co.asksRows(entity)
 		switch {
 		case err == nil || !told:
-		case out.own && (!ending(out) || out.kind == ErrForbidden) && !d.dialect().severalSources(): // it is not asked, and may confuse them
+		case unasked(out) && !d.dialect().severalSources(): // it may confuse them
 			told = false
 		default:
 			d.undeliver(list, out, err, ambiguous)
@@ -310,6 +323,33 @@ func (d *delivery[R, P]) pinParents(list []*sentRecord[R], ambiguous bool) []*se
 			}
 		}
 	}
+	return d.pin(list, ids, told, ambiguous)
+}
+
+// unasked reports a server that refuses a question alone, as far as one can tell.
+func unasked(out *result) bool { return out.own && (!ending(out) || out.kind == ErrForbidden) }
+
+// seenParents are the ids of rows that records name as their parents and that the run
+// has seen, and the others.
+func (d *delivery[R, P]) seenParents(list []*sentRecord[R]) (ids map[Key]string, unseen []entityKey) {
+	ids = make(map[Key]string)
+	for _, s := range list {
+		parent, ok := d.parent(s)
+		if !ok {
+			continue
+		}
+		if id := d.dialect().idSince(d.e.flight.cells.began, parent.entity, parent.key); id != "" {
+			ids[parent.key] = id
+		} else {
+			unseen = append(unseen, parent)
+		}
+	}
+	return ids, unseen
+}
+
+// pin names parents by their ids, and settles records that have none where the server
+// was asked for all.
+func (d *delivery[R, P]) pin(list []*sentRecord[R], ids map[Key]string, askedAll, ambiguous bool) []*sentRecord[R] {
 	pinned := list[:0:0]
 	for _, s := range list {
 		parent, ok := d.parent(s)
@@ -323,10 +363,10 @@ func (d *delivery[R, P]) pinParents(list []*sentRecord[R], ambiguous bool) []*se
 			case *Operation:
 				r.PartID = ids[parent.key]
 			}
-			s.own, err = P(&copied).appendJSON(nil, cfg.source)
+			s.own, err = P(&copied).appendJSON(nil, d.e.cfg.source)
 			s.pinned = true
-		case ok && told:
-			err = co.noParent(parent)
+		case ok && askedAll:
+			err = d.e.co.noParent(parent)
 		case ok: // by no id that it was sent with before
 			s.own = nil
 		}

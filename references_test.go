@@ -2,6 +2,7 @@ package eryxon_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -24,26 +25,76 @@ func TestNoPartIsLinkedToADeletedJob(t *testing.T) {
 	require.ErrorIs(t, err, eryxon.ErrParentNotFound)
 }
 
-func TestAServerThatIsKnownToFillTakesNoForeignParent(t *testing.T) {
-	for _, asked := range []bool{false, true} {
-		srv, _ := releaseClient(t, eryxontest.V01)
-		for _, s := range []string{"SAP", "ODOO"} {
-			_, err := another(t, srv, eryxon.WithSource(s)).Jobs.BulkSync(t.Context(), []eryxon.Job{{ExternalID: "J", JobNumber: s}})
-			require.NoError(t, err)
-		}
-		c, p := another(t, srv), steel("P", "J")
-		if asked {
-			p.Quantity = eryxon.Opt[int]{} // which asks the server what it is
-		} else {
-			_, err := c.Jobs.Sync(t.Context(), eryxon.Job{ExternalID: "J", JobNumber: "SAP"}) // whose answer tells
-			require.NoError(t, err)
-		}
-		_, err := c.Parts.BulkSync(t.Context(), []eryxon.Part{p})
+// ofTwoSources is a job of one external id in each of two sources.
+func ofTwoSources(t *testing.T) *eryxontest.Server {
+	t.Helper()
+	srv, _ := releaseClient(t, eryxontest.V01)
+	for _, s := range []string{"SAP", "ODOO"} {
+		_, err := another(t, srv, eryxon.WithSource(s)).Jobs.BulkSync(t.Context(), []eryxon.Job{{ExternalID: "J", JobNumber: s}})
+		require.NoError(t, err)
+	}
+	return srv
+}
+
+func TestNoForeignParentIsTaken(t *testing.T) {
+	for name, before := range map[string]func(c *eryxon.Client) error{
+		"nothing known": func(*eryxon.Client) error { return nil },
+		"a single sync": func(c *eryxon.Client) error {
+			_, err := c.Jobs.Sync(t.Context(), eryxon.Job{ExternalID: "J", JobNumber: "SAP"})
+			return err
+		},
+		"a bulk": func(c *eryxon.Client) error {
+			_, err := c.Jobs.BulkSync(t.Context(), []eryxon.Job{{ExternalID: "J", JobNumber: "SAP"}})
+			return err
+		},
+	} {
+		srv := ofTwoSources(t)
+		c := another(t, srv)
+		require.NoError(t, before(c))
+		_, err := c.Parts.BulkSync(t.Context(), []eryxon.Part{steel("P", "J")})
 		require.NoError(t, err)
 		job, _ := srv.Row(eryxontest.Jobs, "SAP", "J")
 		part, _ := srv.Row(eryxontest.Parts, "SAP", "P")
-		assert.Equal(t, job["id"], part["job_id"], "asked %v", asked)
+		assert.Equal(t, job["id"], part["job_id"], name)
 	}
+}
+
+func TestParentsOfTheRunAreNotAskedFor(t *testing.T) {
+	srv := ofTwoSources(t)
+	before := len(srv.Requests())
+	_, err := another(t, srv).SyncAll(t.Context(), eryxon.Dataset{
+		Jobs:  eryxon.FromSlice([]eryxon.Job{{ExternalID: "J", JobNumber: "SAP"}}),
+		Parts: eryxon.FromSlice([]eryxon.Part{steel("P", "J")}),
+	})
+	require.NoError(t, err)
+	assert.Len(t, srv.Requests(), before+2)
+	job, _ := srv.Row(eryxontest.Jobs, "SAP", "J")
+	part, _ := srv.Row(eryxontest.Parts, "SAP", "P")
+	assert.Equal(t, job["id"], part["job_id"])
+}
+
+func TestAServerOfWhichRateLimitHeadersTellIsNotAsked(t *testing.T) {
+	for metered, want := range map[bool]int{false: 3, true: 2} {
+		srv := eryxontest.NewServer(t, eryxontest.WithQuota(100, time.Hour), eryxontest.WithHeadersAlways(metered))
+		c := another(t, srv)
+		_, err := c.Jobs.BulkSync(t.Context(), []eryxon.Job{{ExternalID: "J", JobNumber: "J"}})
+		require.NoError(t, err)
+		_, err = c.Parts.BulkSync(t.Context(), []eryxon.Part{steel("P", "J")})
+		require.NoError(t, err)
+		assert.Len(t, srv.Requests(), want, "metered %v", metered)
+		_, err = c.Parts.BulkSync(t.Context(), []eryxon.Part{steel("Q", "J")})
+		require.NoError(t, err)
+		assert.Len(t, srv.Requests(), want+1, "once a client")
+		assert.NotContains(t, string(srv.Requests()[want].Body), "job_id")
+	}
+}
+
+func TestBelieversAreNotAskedFor(t *testing.T) {
+	srv := ofTwoSources(t)
+	before := len(srv.Requests())
+	_, err := another(t, srv).Parts.BulkSync(t.Context(), []eryxon.Part{steel("P", "J")}, eryxon.WithoutChecks())
+	require.NoError(t, err)
+	assert.Len(t, srv.Requests(), before+1)
 }
 
 func TestASingleSyncOverwritesNothingWhereItCantAsk(t *testing.T) {
@@ -97,15 +148,15 @@ func TestTwinsAreNotPickedWhereCellsCantBeRead(t *testing.T) {
 }
 
 func TestARetriedDuplicateAsksForNoParent(t *testing.T) {
-	for _, release := range []eryxontest.Release{eryxontest.Documented, eryxontest.V01} {
+	for release, want := range map[eryxontest.Release]int{eryxontest.Documented: 3, eryxontest.V01: 4} { // what the server is, on v0.1 the job, and two bulks
 		srv, c := releaseClient(t, release)
 		_, err := c.Jobs.BulkSync(t.Context(), []eryxon.Job{{ExternalID: "J", JobNumber: "J"}})
 		require.NoError(t, err)
-		srv.FailRecord(eryxontest.Parts, "X", `duplicate key value violates unique constraint "idx_parts_external_sync"`)
 		before := len(srv.Requests())
+		srv.FailRecord(eryxontest.Parts, "X", `duplicate key value violates unique constraint "idx_parts_external_sync"`)
 		_, err = another(t, srv).Parts.BulkSync(t.Context(), []eryxon.Part{steel("X", "J"), steel("Y", "J")})
 		require.ErrorIs(t, err, eryxon.ErrDeletedOnServer)
-		assert.Len(t, srv.Requests(), before+2, release)
+		assert.Len(t, srv.Requests(), before+want, release)
 	}
 }
 

@@ -339,7 +339,9 @@ func TestSyncAllWithState(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, 1, report.Total().Counts.Succeeded())
 			for _, r := range srv.Requests()[before:] {
-				assert.NotContains(t, r.Path, "diff", "the state knows the part")
+				if release != eryxontest.V01 { // which takes parts of any source by that external id
+					assert.NotContains(t, r.Path, "diff", "the state knows the part")
+				}
 			}
 		})
 	}
