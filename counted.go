@@ -223,6 +223,9 @@ func (d *delivery[R, P]) arrive(s *sentRecord[R], out *result, status Status, id
 	_ = o.close(nil) // nothing to keep
 	d.landed = true
 	d.dialect().remember(d.c.entity, s.key, id)
+	if d.c.entity == EntityCells { // of which a bulk tells no ids
+		d.dialect().sawThere(d.c.entity, s.key, id)
+	}
 	if status == StatusCreated && d.c.entity == EntityParts {
 		d.e.flight.cells.sawMade(s.key)
 	}

@@ -231,9 +231,11 @@ func (d *delivery[R, P]) twice(list []*sentRecord[R], ambiguous bool) {
 	d.recount(d.settleListed(list, out, first), out, first.created, first.updated, ambiguous)
 }
 
-// remembered reports whether the ids of all the records are known.
+// remembered reports whether all the records are known to have had rows.
 func (d *delivery[R, P]) remembered(list []*sentRecord[R]) bool {
-	return !slices.ContainsFunc(list, func(s *sentRecord[R]) bool { return !d.isKnown(s) })
+	return !slices.ContainsFunc(list, func(s *sentRecord[R]) bool {
+		return !d.dialect().isThere(d.c.entity, s.key) && d.e.cfg.run.id(d.c.entity, s.key) == ""
+	})
 }
 
 // isKnown reports whether the id of the record's row is known.
