@@ -500,6 +500,8 @@ func TestChildrenOfUnknownUpdatesArrive(t *testing.T) {
 		jobs[i].Notes = eryxon.Null[string]()
 		parts[i] = steel(fmt.Sprint("P", i), jobs[i].ExternalID)
 	}
+	no := eryxontest.StatusJSON(500, "INTERNAL_ERROR", "no list today")
+	srv.Script("/api-jobs", no, no, no, no)
 	report, err := another(t, srv).SyncAll(t.Context(), eryxon.Dataset{Jobs: eryxon.FromSlice(jobs), Parts: eryxon.FromSlice(parts)})
 	require.ErrorIs(t, err, eryxon.ErrBadAnswer)
 	assert.NotZero(t, report.Jobs.Counts.Unknown, report)

@@ -115,6 +115,7 @@ func (d *delivery[R, P]) prove(list []*sentRecord[R], ambiguous bool) {
 		before[s.key] = s.before
 		s.own = inOrder(d.c.json(s), s.before.status != DiffUnchanged)
 	}
+	were := d.listBlind(list, singleRecords)
 	out, answer := d.send(list, ambiguous)
 	switch {
 	case out.fate == fateAnswered:
@@ -132,8 +133,7 @@ func (d *delivery[R, P]) prove(list []*sentRecord[R], ambiguous bool) {
 	fresh, _ := partition(list, func(s *sentRecord[R]) bool { return s.before.status == DiffCreate })
 	raced := !ambiguous && !out.ambiguous && answer.counted() && answer.created < len(fresh)
 	_, err := d.ask(list, true)
-	made, _ := partition(list, func(s *sentRecord[R]) bool { return before[s.key].status == DiffCreate && s.before.blind })
-	ids := d.idsByNumber(made)
+	page := d.listBlind(list, 0)
 	var lost, refused, unproven []*sentRecord[R]
 	for _, s := range list {
 		was, is := before[s.key], s.before
@@ -149,8 +149,10 @@ func (d *delivery[R, P]) prove(list []*sentRecord[R], ambiguous bool) {
 			d.strange(s, out, is.id)
 		case was.exists() && is.exists() && was.id != is.id:
 			unproven = append(unproven, s)
-		case was.status == DiffCreate && is.blind:
-			d.arrive(s, out, status, ids[s.key])
+		case was.status == DiffCreate && is.blind: // no other row has its number
+			d.arrive(s, out, status, page.of(P(&s.record)).id())
+		case was.blind && were != nil && page.written(P(&s.record), d.c.json(s), were):
+			d.arrive(s, out, status, page.of(P(&s.record)).id())
 		case was.status == DiffUnchanged && is.status == DiffUpdate,
 			(was.status == DiffUpdate || was.status == DiffCreate) && is.status == DiffUnchanged:
 			d.arrive(s, out, status, is.id)
@@ -172,30 +174,84 @@ func (d *delivery[R, P]) prove(list []*sentRecord[R], ambiguous bool) {
 	d.giveReason(unproven, out, err)
 }
 
-// idsByNumber finds the ids of jobs that were made but not named: no other row
-// has their number.
-func (d *delivery[R, P]) idsByNumber(made []*sentRecord[R]) map[Key]string {
-	numbers := make(map[string]Key, len(made))
-	for _, s := range made {
-		if j, ok := any(P(&s.record)).(*Job); ok {
-			numbers[j.JobNumber] = s.key
-		}
-	}
-	if len(numbers) == 0 {
+// listedRow is a row as a list shows it.
+type listedRow map[string]json.RawMessage
+
+func (row listedRow) text(column string) (v string) {
+	_ = json.Unmarshal(row[column], &v) // what is no text is none
+	return v
+}
+
+func (row listedRow) id() string { return row.text("id") }
+
+// jobPage is the jobs that were changed last.
+type jobPage struct {
+	byNumber map[string]listedRow // no two have the same
+	changed  map[string]string    // when, by id
+	oldest   string               // of these times, where there are older ones
+}
+
+// listBlind lists jobs, where there are more than a few of which the endpoint tells
+// that they are there, and not what they hold; nil where it can't.
+func (d *delivery[R, P]) listBlind(list []*sentRecord[R], few int) *jobPage {
+	blind, _ := partition(list, func(s *sentRecord[R]) bool { return s.before.blind })
+	if len(blind) <= few {
 		return nil
 	}
-	rows, _ := d.listPage(d.c.entity, 0) // what it does not show stays unnamed
-	ids := make(map[Key]string, len(numbers))
+	rows, err := d.listPage(d.c.entity, 0)
+	if err != nil {
+		return nil
+	}
+	page := &jobPage{byNumber: make(map[string]listedRow, len(rows)), changed: make(map[string]string, len(rows))}
 	for _, row := range rows {
-		var number, id string
-		if json.Unmarshal(row["job_number"], &number) != nil || json.Unmarshal(row["id"], &id) != nil {
-			continue
-		}
-		if key, ok := numbers[number]; ok {
-			ids[key] = id
+		r := listedRow(row)
+		page.byNumber[r.text("job_number")], page.changed[r.id()] = r, r.text("updated_at")
+		if len(rows) == maxRecords {
+			page.oldest = r.text("updated_at")
 		}
 	}
-	return ids
+	given := make(map[string]bool, len(list))
+	for _, s := range list {
+		if j, ok := any(P(&s.record)).(*Job); ok {
+			if given[j.JobNumber] { // which of them has it is not told
+				delete(page.byNumber, j.JobNumber)
+			}
+			given[j.JobNumber] = true
+		}
+	}
+	return page
+}
+
+// of returns the row with a job's number, nil where the page has none.
+func (p *jobPage) of(r any) listedRow {
+	if j, ok := r.(*Job); ok && p != nil {
+		return p.byNumber[j.JobNumber]
+	}
+	return nil
+}
+
+// written reports whether a job's row holds all that was sent, and was changed since a
+// page was listed before: another job's that has its number was not.
+func (p *jobPage) written(r any, sent []byte, before *jobPage) bool {
+	row := p.of(r)
+	if row == nil {
+		return false
+	}
+	if changed := p.changed[row.id()]; changed <= cmpOr(before.changed[row.id()], before.oldest) {
+		return false
+	}
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(sent, &fields) != nil {
+		return false
+	}
+	delete(fields, "external_id") // which no list shows
+	delete(fields, "external_source")
+	for name, want := range fields {
+		if got, shown := row[name]; !shown || !sameValue(want, got) {
+			return false
+		}
+	}
+	return true
 }
 
 var errUpdateUntold = errors.New("an update that fails is counted like any other")

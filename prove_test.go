@@ -15,6 +15,58 @@ import (
 	"github.com/eryxon/eryxon-go/syncstate"
 )
 
+// On a database that lacks a column that is looked for, jobs can't be compared with
+// what they were last synced with: the list shows what has become of them.
+func TestTheListShowsUpdatesThatCantBeCompared(t *testing.T) {
+	const n = 40
+	for name, tt := range map[string]struct {
+		vary  func(srv *eryxontest.Server, jobs []eryxon.Job)
+		bad   []int
+		fault error
+		open  bool // whether the others arrived may not be told
+	}{
+		"all are written": {vary: func(*eryxontest.Server, []eryxon.Job) {}},
+		"a number is another's, whose row looks the same": {func(srv *eryxontest.Server, jobs []eryxon.Job) {
+			srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "HAND", "customer": "Acme", "status": "on_hold"})
+			jobs[7].JobNumber = "HAND"
+		}, []int{7}, eryxon.ErrNaturalKeyTaken, false},
+		"two have the same number": {func(_ *eryxontest.Server, jobs []eryxon.Job) {
+			jobs[7].JobNumber = jobs[8].JobNumber
+		}, []int{7}, eryxon.ErrNaturalKeyTaken, false},
+		"how they looked before is not told": {func(srv *eryxontest.Server, jobs []eryxon.Job) {
+			srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "HAND", "customer": "Acme", "status": "on_hold"})
+			jobs[37].JobNumber = "HAND"
+			srv.Script("/api-jobs", eryxontest.StatusJSON(500, "INTERNAL_ERROR", "no list now"))
+		}, []int{37}, eryxon.ErrBadAnswer, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv, setup := releaseClient(t, eryxontest.V08AsMigrated)
+			_, err := setup.Jobs.BulkSync(t.Context(), heldJobs(n, eryxon.Opt[eryxon.WorkStatus]{}))
+			require.NoError(t, err)
+			jobs := heldJobs(n, eryxon.Some(eryxon.WorkOnHold))
+			for i := range jobs {
+				jobs[i].Customer, jobs[i].Notes = eryxon.Some("Acme"), eryxon.Null[string]()
+			}
+			tt.vary(srv, jobs)
+			res, err := another(t, srv).Jobs.BulkSync(t.Context(), jobs)
+			require.ErrorIs(t, err, tt.fault)
+			for i, o := range res.Outcomes {
+				row, _ := srv.Row(eryxontest.Jobs, "SAP", jobs[i].ExternalID)
+				if slices.Contains(tt.bad, i) {
+					require.ErrorIs(t, o.Err, tt.fault)
+					assert.NotEqual(t, "on_hold", row["status"])
+					continue
+				}
+				if tt.open && o.Status == eryxon.StatusUnknown {
+					continue
+				}
+				assert.True(t, o.Status.Success(), o.Err)
+				assert.Equal(t, []any{"on_hold", "Acme", row["id"]}, []any{row["status"], row["customer"], o.ID})
+			}
+		})
+	}
+}
+
 // A record that was synced with the very same content before is updated all the
 // same, for the row may have changed, and it is known whether it was.
 func TestTheSameContentOnceMoreIsProven(t *testing.T) {

@@ -161,13 +161,55 @@ func TestARetriedDuplicateAsksForNoParent(t *testing.T) {
 }
 
 func TestABrokenQuestionKeepsNoPartsBack(t *testing.T) {
-	for _, status := range []int{400, 403, 414, 500} {
-		srv, c := releaseClient(t, eryxontest.V01)
-		_, err := c.Jobs.BulkSync(t.Context(), []eryxon.Job{{ExternalID: "J", JobNumber: "J"}})
-		require.NoError(t, err)
-		f := eryxontest.StatusJSON(status, "X", "no")
-		srv.Script("/api-erp-sync/diff", f, f, f, f, f, f)
-		_, err = another(t, srv, eryxon.WithRelease(eryxon.ReleaseV01)).Parts.BulkSync(t.Context(), []eryxon.Part{steel("P", "J"), steel("Q", "J")})
-		assert.NoError(t, err, status)
+	for _, tt := range []struct {
+		path    string
+		release eryxon.Release
+	}{{"/api-erp-sync/diff", eryxon.ReleaseV01}, {"/api-cells", eryxon.ReleaseUnknown}} {
+		for _, status := range []int{400, 403, 414, 500} {
+			srv, c := releaseClient(t, eryxontest.V01)
+			_, err := c.Jobs.BulkSync(t.Context(), []eryxon.Job{{ExternalID: "J", JobNumber: "J"}})
+			require.NoError(t, err)
+			f := eryxontest.StatusJSON(status, "X", "no")
+			srv.Script(tt.path, f, f, f, f, f, f)
+			_, err = another(t, srv, eryxon.WithRelease(tt.release)).Parts.BulkSync(t.Context(), []eryxon.Part{steel("P", "J"), steel("Q", "J")})
+			assert.NoError(t, err, "%s, %d", tt.path, status)
+		}
+	}
+}
+
+// Where no answer at all comes to what the server is, nothing may be linked to a parent
+// of any source.
+func TestNoAnswerToAQuestionKeepsPartsBack(t *testing.T) {
+	srv := ofTwoSources(t)
+	f := eryxontest.Status(503)
+	srv.Script("/api-cells", f, f, f, f)
+	res, err := another(t, srv).Parts.BulkSync(t.Context(), []eryxon.Part{steel("P", "J")})
+	require.Error(t, err)
+	assert.Equal(t, eryxon.Counts{NotSent: 1}, res.Counts)
+	assert.Empty(t, srv.Rows(eryxontest.Parts))
+}
+
+func TestOneOfTwoCellsIsNotPickedByAServerThatIsNotKnown(t *testing.T) {
+	srv, _ := releaseClient(t, eryxontest.V01)
+	srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "Cutting", "sequence": 2})
+	srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "Cutting", "sequence": 3})
+	data := shopFloor("P")
+	data.Cells = eryxon.Input[eryxon.Cell]{}
+	data.Operations = eryxon.FromSlice(cuts("P", 2, whole))
+	_, err := another(t, srv).SyncAll(t.Context(), data)
+	require.ErrorIs(t, err, eryxon.ErrConflict)
+	assert.Empty(t, srv.Rows(eryxontest.Operations))
+}
+
+// What a run has seen and made holds for its sequences, too.
+func TestASequenceKnowsWhatItsRunHasMade(t *testing.T) {
+	srv, c := releaseClient(t, eryxontest.V01, eryxon.WithRelease(eryxon.ReleaseV01))
+	data := shopFloor("P")
+	data.Operations = eryxon.FromSeq(seqOf(cuts("P", 3, nil)))
+	report, err := c.SyncAll(t.Context(), data)
+	require.NoError(t, err)
+	assert.Equal(t, 3, report.Operations.Counts.Created, "they have nothing to be overwritten")
+	for _, r := range srv.Requests() {
+		assert.NotContains(t, r.Path, "diff", "the run has seen job and part")
 	}
 }
