@@ -252,13 +252,12 @@ func (d *delivery[R, P]) withoutMistakes(list []*sentRecord[R], ambiguous bool) 
 			d.dialect().sawSources(s.key.Source)
 		}
 	}
+	if d.c.entity != EntityParts && d.c.entity != EntityOperations {
+		return list
+	}
 	if d.e.co.mightFill() && !d.e.cfg.noChecks {
 		ids, unseen := d.seenParents(list)
-		unseenCell := func(s *sentRecord[R]) bool {
-			o := namingCell(P(&s.record))
-			return o != nil && !d.e.flight.cells.isNamed(o.CellName)
-		}
-		if len(unseen) == 0 && !slices.ContainsFunc(list, unseenCell) {
+		if len(unseen) == 0 && !slices.ContainsFunc(list, d.namesUnseenCell) {
 			return d.pin(list, ids, false, ambiguous)
 		}
 		if _, _, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, d.e.flight.cells); err != nil && !unasked(out) {
@@ -290,6 +289,13 @@ func (d *delivery[R, P]) withoutMistakes(list []*sentRecord[R], ambiguous bool) 
 		return list
 	}
 	return d.pinParents(list, ambiguous)
+}
+
+// namesUnseenCell reports an operation whose cell, by that name, the run has not seen,
+// or not as the only one.
+func (d *delivery[R, P]) namesUnseenCell(s *sentRecord[R]) bool {
+	o := namingCell(P(&s.record))
+	return o != nil && !d.e.flight.cells.isNamed(o.CellName)
 }
 
 // pinParents names the rows that records are linked to by their ids, for a server
