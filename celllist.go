@@ -15,12 +15,12 @@ type cellList struct {
 	mu     sync.Mutex
 	byName map[string][]string // ids; nil while not asked, empty where there is none
 	rows   map[rowID]bool
-	made   map[Key]bool      // parts; nil where nothing asks for them
-	names  map[string]string // of cells, by id
-	named  map[string]int    // how many of them have the name
-	all    bool              // names has all cells that there are
-	single bool              // a single sync's, for which names will do that were read a moment ago
-	place  int               // of the last cell on the board; 0: not known
+	made   map[Key]bool        // parts; nil where nothing asks for them
+	names  map[string]string   // of cells, by id
+	named  map[string][]string // their ids by name
+	all    bool                // names has all cells that there are
+	single bool                // a single sync's, for which names will do that were read a moment ago
+	place  int                 // of the last cell on the board; 0: not known
 }
 
 func newCellList() *cellList { return &cellList{began: time.Now()} }
@@ -71,13 +71,13 @@ func (l *cellList) sawName(id, name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.names == nil {
-		l.names, l.named = make(map[string]string), make(map[string]int)
+		l.names, l.named = make(map[string]string), make(map[string][]string)
 	}
 	if before, ok := l.names[id]; ok {
-		l.named[before]--
+		l.named[before] = slices.DeleteFunc(l.named[before], func(other string) bool { return other == id })
 	}
 	l.names[id] = name
-	l.named[name]++
+	l.named[name] = append(l.named[name], id)
 }
 
 // sawAll learns of all the cells that a server has.
@@ -118,14 +118,26 @@ func (co *core) lookForTwins(ctx context.Context, cfg *config, list *cellList) e
 func (l *cellList) isTwin(name string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.named[name] > 1
+	return len(l.named[name]) > 1
 }
 
-// isNamed reports the name of one cell that the run has seen, if it has not seen all.
-func (l *cellList) isNamed(name string) bool {
+// ownCell is the one cell that the run has seen to have the name; there may be others
+// that it has not seen.
+func (l *cellList) ownCell(name string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.named[name] == 1
+	if ids := l.named[name]; len(ids) == 1 {
+		return ids[0]
+	}
+	return ""
+}
+
+// readAgain makes what the run has read of the server's cells old: a stream of a run
+// that goes on for hours looks at them again. What the run has synced stays.
+func (l *cellList) readAgain() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.byName, l.all = nil, false
 }
 
 // forget makes the run's next look-up ask again.

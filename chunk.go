@@ -28,6 +28,7 @@ type sentRecord[R any] struct {
 	relinked   bool       // its parents' ids were asked for again
 	made       bool       // there was no row of it before a bulk, so one that is there is new
 	maybeMade  bool       // a bulk may have made its row
+	spread     bool       // a bulk has had it already, and may have written it
 	suspect    bool       // some of the records that it went with were lost
 	before     diffRecord // what the unified endpoint said of it, as it is sent
 	isNew      bool       // it is known to have no row, and goes with all that one can't do without

@@ -320,6 +320,7 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 	// The transport may read a body after the answer came, when the chunk's
 	// memory holds other records.
 	body := bytes.Clone(d.c.json(s))
+	d.noteNumbers([]*sentRecord[R]{s})
 	out, status, id, cause := d.e.co.putOne(d.e.flight.goOn, d.e.flight.wire, d.e.cfg, d.e.at, s.key, body, ambiguous, d.knownLost)
 	d.count(out, len(body))
 	if cause == nil {

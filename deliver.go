@@ -442,9 +442,12 @@ func (d *delivery[R, P]) settleFailed(list []*sentRecord[R], out *result) {
 		d.done.barren = out.err
 	}
 	for _, s := range list {
-		o := d.outcome(s, out, statusOf(out.fate))
+		of := *out
+		of.ambiguous = of.ambiguous || s.spread
+		of.settle()
+		o := d.outcome(s, &of, statusOf(of.fate))
 		o.Record = s.record
-		_ = o.close(out.err) // the outcome keeps it
+		_ = o.close(of.err) // the outcome keeps it
 		d.done.outcomes = append(d.done.outcomes, o)
 	}
 }
@@ -458,7 +461,7 @@ func (d *delivery[R, P]) settleUnsent(list []*sentRecord[R], ambiguous bool) {
 
 // settleUndelivered settles a record that is not sent, at least not again.
 func (d *delivery[R, P]) settleUndelivered(s *sentRecord[R], cause error, ambiguous bool) {
-	out := &result{fate: fateNotSent, err: cause, ambiguous: ambiguous}
+	out := &result{fate: fateNotSent, err: cause, ambiguous: ambiguous || s.spread}
 	out.settle()
 	o := d.outcome(s, out, statusOf(out.fate))
 	o.Record = s.record

@@ -47,7 +47,8 @@ func WithRelease(r Release) Option {
 
 // WithoutChecks believes nothing and checks nothing: where a server's bulk
 // answers prove nothing, the records' outcomes are unknown, at no more requests
-// than it takes to send them. By default the SDK finds out what landed.
+// than it takes to send them; and a server that is not known is not asked whether it
+// takes parents of any source (v0.1 does). By default the SDK finds out both.
 func WithoutChecks() BulkOption {
 	return bulkOption(func(c *config) error { c.noChecks = true; return nil })
 }
@@ -75,18 +76,20 @@ func (co *core) release() Release {
 
 // dialect is what a client has learned of its server.
 type dialect struct {
-	mu        sync.Mutex
-	release   Release
-	noUnified map[Entity]bool          // the unified endpoint does not take the entity
-	proven    map[Entity]bool          // a single sync of the entity has worked
-	wants     map[Entity]bool          // no row is stored without what records may leave out
-	statuses  map[Opt[WorkStatus]]bool // work statuses that one of an operation has written
-	lacking   map[Entity]error         // nothing of the entity can be written, and why
-	absent    map[string]bool          // optional columns that the server lacks, as entity.column
-	ids       map[entityKey]string
-	there     map[uint64]sighting // rows that are there, by hashes of their entityKeys
-	seed      maphash.Seed        // of these hashes
-	limits    map[Entity]int      // records that a bulk takes, where fewer than documented
+	mu         sync.Mutex
+	release    Release
+	noUnified  map[Entity]bool          // the unified endpoint does not take the entity
+	proven     map[Entity]bool          // a single sync of the entity has worked
+	wants      map[Entity]bool          // no row is stored without what records may leave out
+	statuses   map[Opt[WorkStatus]]bool // work statuses that one of an operation has written
+	lacking    map[Entity]error         // nothing of the entity can be written, and why
+	absent     map[string]bool          // optional columns that the server lacks, as entity.column
+	ids        map[entityKey]string
+	there      map[uint64]sighting // rows that are there, by hashes of their entityKeys
+	seed       maphash.Seed        // of these hashes
+	numbers    map[uint64]uint64   // jobs by number, by their hashes
+	numberSeed maphash.Seed        // of these
+	limits     map[Entity]int      // records that a bulk takes, where fewer than documented
 
 	cells     map[string][]string // ids by name, nil where they were changed since
 	cellsRead time.Time
@@ -144,6 +147,9 @@ func (d *dialect) sawBulk(a *bulkAnswer) {
 func (a *bulkAnswer) counted() bool {
 	return a.nested && !a.listed && a.created >= 0 && a.updated >= 0 && a.failed >= 0 && a.total >= 0
 }
+
+// addsUp reports counts that are those of n records.
+func (a *bulkAnswer) addsUp(n int) bool { return a.created+a.updated+a.failed == n }
 
 // sawRefusal recognises the server by its complaint about a documented field.
 func (d *dialect) sawRefusal(err error) bool {
@@ -223,8 +229,12 @@ func (co *core) findsRows(e Entity) bool {
 // looksParentsUpTogether reports a server whose bulk looks up what its records
 // are linked to by external id alone, of whatever source, and in one look-up.
 func (co *core) looksParentsUpTogether() bool {
-	r := co.release()
-	return r == ReleaseV01 || r == ReleaseUnknown && co.knownToFill()
+	switch r := co.release(); {
+	case co.knownToFill():
+		return r != ReleaseV08
+	default:
+		return r == ReleaseV01 && co.shared.dialect.known() == fillingUnknown
+	}
 }
 
 // listsDeleted reports a server whose lists of jobs and parts show deleted rows,
@@ -445,10 +455,9 @@ func (co *core) knownToFill() bool {
 }
 
 // mightFill reports a server that has not shown yet whether it fills. The documented
-// one, whose bulk answers are the same, has promised headers of its quota with every
-// answer.
+// one, whose bulk answers are the same, tells the limit of its quota with every answer.
 func (co *core) mightFill() bool {
-	return !co.knownToFill() && co.shared.dialect.known() == fillingUnknown && !co.shared.limiter.metered()
+	return co.cfg.release != ReleaseV01 && co.shared.dialect.known() == fillingUnknown && !co.shared.limiter.metered()
 }
 
 // sawSingle recognises a filling server by the answer to a single sync: it

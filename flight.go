@@ -17,6 +17,7 @@ type flight struct {
 	grace    *time.Timer     // runs from the end of goOn on
 	keys     *inFlight
 	cells    *cellList
+	mute     atomic.Bool // the server does not tell what it is
 	running  int
 	finished chan *finishedChunk // has room for all that are running
 }
@@ -26,6 +27,7 @@ func newFlight(ctx context.Context, co *core, cfg *config) *flight {
 	if f.cells == nil {
 		f.cells = newCellList()
 	}
+	f.cells.readAgain()
 	f.goOn, f.stop = context.WithCancel(ctx)
 	f.wire, f.cut = context.WithCancel(context.WithoutCancel(ctx))
 	return f

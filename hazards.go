@@ -252,10 +252,7 @@ func (d *delivery[R, P]) settleStatus(list []*sentRecord[R], out *result, ids ma
 	d.deliverSingly(open, true)
 	for i := range d.done.outcomes[first:] {
 		if o := &d.done.outcomes[first+i]; o.Status == StatusFailed { // though the bulk has written all else
-			o.Status = StatusUnknown
-			if e, ok := o.recordError(); ok {
-				e.Status = StatusUnknown
-			}
+			o.doubt()
 		}
 	}
 	d.synced(first, status)

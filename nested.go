@@ -82,13 +82,18 @@ func (d *delivery[R, P]) deliverNested(list []*sentRecord[R], outcomes []Outcome
 			ops = append(ops, liftOperations(r)...)
 		}
 	}
-	settled := make(map[entityKey]*Outcome)
+	settled := make(map[entityKey][]*Outcome) // in the order of the records
 	deliverLifted[Part, *Part](d.e, &d.done, parts, ambiguous, settled)
 	deliverLifted[Operation, *Operation](d.e, &d.done, ops, ambiguous, settled)
 	for i := range outcomes {
 		for k := range outcomes[i].Nested {
 			n := &outcomes[i].Nested[k]
-			if o, ok := settled[entityKey{n.Entity, n.Key}]; ok {
+			key := entityKey{n.Entity, n.Key}
+			if all := settled[key]; len(all) > 0 {
+				o := all[0]
+				if len(all) > 1 {
+					settled[key] = all[1:]
+				}
 				n.Status, n.ID, n.Err, n.Record, n.RequestID, n.Attempts = o.Status, o.ID, o.Err, o.Record, o.RequestID, o.Attempts
 				if e, ok := n.recordError(); ok {
 					e.Index = n.Index
@@ -99,7 +104,7 @@ func (d *delivery[R, P]) deliverNested(list []*sentRecord[R], outcomes []Outcome
 }
 
 // deliverLifted delivers lifted records as a part of another delivery.
-func deliverLifted[C any, PC recordPtr[C], R any, P recordPtr[R]](carrier *engine[R, P], done *finishedChunk, list []C, ambiguous bool, settled map[entityKey]*Outcome) {
+func deliverLifted[C any, PC recordPtr[C], R any, P recordPtr[R]](carrier *engine[R, P], done *finishedChunk, list []C, ambiguous bool, settled map[entityKey][]*Outcome) {
 	if len(list) == 0 {
 		return
 	}
@@ -119,11 +124,16 @@ func deliverLifted[C any, PC recordPtr[C], R any, P recordPtr[R]](carrier *engin
 	if done.end == nil {
 		done.end = d.done.end
 	}
+	slices.SortStableFunc(d.done.outcomes, func(a, b Outcome) int { return a.Index - b.Index })
 	for i := range d.done.outcomes {
 		o := &d.done.outcomes[i]
-		settled[entityKey{o.Entity, o.Key}] = o
+		keep := func(o *Outcome) {
+			key := entityKey{o.Entity, o.Key}
+			settled[key] = append(settled[key], o)
+		}
+		keep(o)
 		for k := range o.Nested {
-			settled[entityKey{o.Nested[k].Entity, o.Nested[k].Key}] = &o.Nested[k]
+			keep(&o.Nested[k])
 		}
 	}
 }

@@ -62,3 +62,30 @@ func TestAJobThatIsSyncedOnceMoreIsStillCreated(t *testing.T) {
 	res, _ := c.Jobs.Sync(t.Context(), job)
 	assert.Equal(t, eryxon.StatusCreated, res.Status)
 }
+
+// A bulk that passes over a status has written what the job carried, whether or not the
+// single sync of the status is made.
+func TestWhatAPassedOverStatusCarriedIsNotUnsent(t *testing.T) {
+	srv, c := releaseClient(t, eryxontest.V01, eryxon.WithRelease(eryxon.ReleaseV01))
+	_, err := c.Jobs.BulkSync(t.Context(), []eryxon.Job{{ExternalID: "J", JobNumber: "J"}})
+	require.NoError(t, err)
+	job := eryxon.Job{ExternalID: "J", JobNumber: "J", Status: eryxon.Some(eryxon.WorkOnHold), Parts: []eryxon.Part{steel("P", "")}}
+	res, err := c.Jobs.BulkSync(t.Context(), []eryxon.Job{job}, eryxon.WithRequestBudget(1))
+	require.ErrorIs(t, err, eryxon.ErrRequestBudget)
+	require.Len(t, srv.Rows(eryxontest.Parts), 1)
+	assert.Equal(t, eryxon.StatusUnknown, res.Outcomes[0].Status)
+	assert.Equal(t, eryxon.StatusUnknown, res.Outcomes[0].Nested[0].Status)
+}
+
+func TestOneKeyTwiceInACarrierHasTwoOutcomes(t *testing.T) {
+	_, c := releaseClient(t, eryxontest.V08)
+	_, err := c.SyncAll(t.Context(), eryxon.Dataset{Cells: shopFloor().Cells, Jobs: shopFloor().Jobs})
+	require.NoError(t, err)
+	p := steel("P", "J")
+	p.Operations = append(cuts("", 1, nil), cuts("", 1, func(o *eryxon.Operation) { o.EstimatedTimeMinutes = eryxon.Null[float64]() })...)
+	res, err := c.Parts.Sync(t.Context(), p)
+	require.Error(t, err)
+	assert.Equal(t, eryxon.StatusCreated, res.Nested[0].Status)
+	assert.Equal(t, eryxon.StatusFailed, res.Nested[1].Status)
+	require.ErrorContains(t, res.Nested[1].Err, "estimated_time")
+}

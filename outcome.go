@@ -141,6 +141,14 @@ func (o *Outcome) recordError() (e *RecordError, ok bool) {
 	return e, ok
 }
 
+// doubt makes a failed outcome unknown: an earlier request has written part of it.
+func (o *Outcome) doubt() {
+	o.Status = StatusUnknown
+	if e, ok := o.recordError(); ok {
+		e.Status = StatusUnknown
+	}
+}
+
 // moved gives the outcome another place in the input; -1 is that of a record
 // that was nested in another, and has none.
 func (o *Outcome) moved(to int) {

@@ -149,10 +149,10 @@ func (d *delivery[R, P]) prove(list []*sentRecord[R], ambiguous bool) {
 			d.strange(s, out, is.id)
 		case was.exists() && is.exists() && was.id != is.id:
 			unproven = append(unproven, s)
-		case was.status == DiffCreate && is.blind: // no other row has its number
-			d.arrive(s, out, status, page.of(P(&s.record)).id())
-		case was.blind && were != nil && page.written(P(&s.record), d.c.json(s), were):
-			d.arrive(s, out, status, page.of(P(&s.record)).id())
+		case was.status == DiffCreate && is.blind:
+			d.arrive(s, out, status, d.idOf(s, page))
+		case was.blind && d.written(s, were, page) != "":
+			d.arrive(s, out, status, d.idOf(s, page))
 		case was.status == DiffUnchanged && is.status == DiffUpdate,
 			(was.status == DiffUpdate || was.status == DiffCreate) && is.status == DiffUnchanged:
 			d.arrive(s, out, status, is.id)
@@ -174,6 +174,19 @@ func (d *delivery[R, P]) prove(list []*sentRecord[R], ambiguous bool) {
 	d.giveReason(unproven, out, err)
 }
 
+// noteNumbers remembers which job has which number, where nothing but the number
+// tells the rows of jobs apart.
+func (d *delivery[R, P]) noteNumbers(list []*sentRecord[R]) {
+	if d.c.entity != EntityJobs || d.e.co.findsRows(EntityJobs) {
+		return
+	}
+	for _, s := range list {
+		if j, ok := any(P(&s.record)).(*Job); ok {
+			d.dialect().sawNumber(j.JobNumber, s.key)
+		}
+	}
+}
+
 // listedRow is a row as a list shows it.
 type listedRow map[string]json.RawMessage
 
@@ -182,13 +195,10 @@ func (row listedRow) text(column string) (v string) {
 	return v
 }
 
-func (row listedRow) id() string { return row.text("id") }
-
-// jobPage is the jobs that were changed last.
+// jobPage is the jobs that were changed last, by id and by number, of which no two
+// have the same.
 type jobPage struct {
-	byNumber map[string]listedRow // no two have the same
-	changed  map[string]string    // when, by id
-	oldest   string               // of these times, where there are older ones
+	byID, byNumber map[string]listedRow
 }
 
 // listBlind lists jobs, where there are more than a few of which the endpoint tells
@@ -202,49 +212,42 @@ func (d *delivery[R, P]) listBlind(list []*sentRecord[R], few int) *jobPage {
 	if err != nil {
 		return nil
 	}
-	page := &jobPage{byNumber: make(map[string]listedRow, len(rows)), changed: make(map[string]string, len(rows))}
+	page := &jobPage{make(map[string]listedRow, len(rows)), make(map[string]listedRow, len(rows))}
 	for _, row := range rows {
 		r := listedRow(row)
-		page.byNumber[r.text("job_number")], page.changed[r.id()] = r, r.text("updated_at")
-		if len(rows) == maxRecords {
-			page.oldest = r.text("updated_at")
-		}
-	}
-	given := make(map[string]bool, len(list))
-	for _, s := range list {
-		if j, ok := any(P(&s.record)).(*Job); ok {
-			if given[j.JobNumber] { // which of them has it is not told
-				delete(page.byNumber, j.JobNumber)
-			}
-			given[j.JobNumber] = true
-		}
+		page.byID[r.text("id")], page.byNumber[r.text("job_number")] = r, r
 	}
 	return page
 }
 
-// of returns the row with a job's number, nil where the page has none.
-func (p *jobPage) of(r any) listedRow {
-	if j, ok := r.(*Job); ok && p != nil {
-		return p.byNumber[j.JobNumber]
+// idOf is the id of the row with the job's number, where the page shows it and no
+// other record that was sent has had the number.
+func (d *delivery[R, P]) idOf(s *sentRecord[R], page *jobPage) string {
+	j, ok := any(P(&s.record)).(*Job)
+	if !ok || page == nil || !d.dialect().isNumberOf(j.JobNumber, s.key) {
+		return ""
 	}
-	return nil
+	return page.byNumber[j.JobNumber].text("id")
 }
 
-// written reports whether a job's row holds all that was sent, and was changed since a
-// page was listed before: another job's that has its number was not.
-func (p *jobPage) written(r any, sent []byte, before *jobPage) bool {
-	row := p.of(r)
-	if row == nil {
-		return false
+// written returns the id of the row with the job's number, if it holds all that was
+// sent and did not before: another job's that has the number was not written.
+func (d *delivery[R, P]) written(s *sentRecord[R], before, after *jobPage) string {
+	id := d.idOf(s, after)
+	if id == "" || before == nil || before.byID[id] == nil || !after.byID[id].holds(d.c.json(s)) || before.byID[id].holds(d.c.json(s)) {
+		return ""
 	}
-	if changed := p.changed[row.id()]; changed <= cmpOr(before.changed[row.id()], before.oldest) {
-		return false
-	}
+	return id
+}
+
+// holds reports whether a row has all the fields that were sent, but for its key,
+// which no list shows.
+func (row listedRow) holds(sent []byte) bool {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(sent, &fields) != nil {
 		return false
 	}
-	delete(fields, "external_id") // which no list shows
+	delete(fields, "external_id")
 	delete(fields, "external_source")
 	for name, want := range fields {
 		if got, shown := row[name]; !shown || !sameValue(want, got) {

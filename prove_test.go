@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -48,7 +49,7 @@ func TestTheListShowsUpdatesThatCantBeCompared(t *testing.T) {
 				jobs[i].Customer, jobs[i].Notes = eryxon.Some("Acme"), eryxon.Null[string]()
 			}
 			tt.vary(srv, jobs)
-			res, err := another(t, srv).Jobs.BulkSync(t.Context(), jobs)
+			res, err := another(t, srv, eryxon.WithRelease(eryxon.ReleaseV08)).Jobs.BulkSync(t.Context(), jobs)
 			require.ErrorIs(t, err, tt.fault)
 			for i, o := range res.Outcomes {
 				row, _ := srv.Row(eryxontest.Jobs, "SAP", jobs[i].ExternalID)
@@ -65,6 +66,43 @@ func TestTheListShowsUpdatesThatCantBeCompared(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Two jobs of one number in requests that are under way at the same time: the list shows
+// a row that was changed, of one of them.
+func TestTheListShowsNoOtherJobsRow(t *testing.T) {
+	inBubble(t, func(t *testing.T, srv *eryxontest.Server, client *eryxon.Client) {
+		jobs := heldJobs(8, eryxon.Opt[eryxon.WorkStatus]{})
+		_, err := client.Jobs.BulkSync(t.Context(), jobs)
+		require.NoError(t, err)
+		jobs = heldJobs(8, eryxon.Some(eryxon.WorkOnHold))
+		jobs[0].JobNumber = jobs[4].JobNumber
+		client = another(t, srv, eryxon.WithRelease(eryxon.ReleaseV08))
+		res, err := client.Jobs.BulkSync(t.Context(), jobs, eryxon.WithMaxRequestRecords(4), eryxon.WithConcurrency(2))
+		require.ErrorIs(t, err, eryxon.ErrNaturalKeyTaken)
+		assert.Equal(t, 7, res.Counts.Succeeded(), "%s", res.Counts)
+		part := steel("P", "J0")
+		_, err = client.Parts.Sync(t.Context(), part)
+		require.NoError(t, err)
+		job, _ := srv.Row(eryxontest.Jobs, "SAP", "J0")
+		row, _ := srv.Row(eryxontest.Parts, "SAP", "P")
+		assert.Equal(t, job["id"], row["job_id"])
+	}, eryxontest.WithRelease(eryxontest.V08AsMigrated), eryxontest.WithLatency(100*time.Millisecond, 0))
+}
+
+// Somebody types in a job with the number, between the list and the bulk.
+func TestTheListShowsNoRowThatWasMadeMeanwhile(t *testing.T) {
+	srv, setup := releaseClient(t, eryxontest.V08AsMigrated)
+	_, err := setup.Jobs.BulkSync(t.Context(), heldJobs(5, eryxon.Opt[eryxon.WorkStatus]{}))
+	require.NoError(t, err)
+	jobs := heldJobs(5, eryxon.Some(eryxon.WorkOnHold))
+	jobs[3].JobNumber = "NEW"
+	c := another(t, srv, eryxon.WithRelease(eryxon.ReleaseV08), afterAnswer("/api-jobs", 1, func() {
+		srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "NEW", "status": "on_hold"})
+	}))
+	res, err := c.Jobs.BulkSync(t.Context(), jobs)
+	require.ErrorIs(t, err, eryxon.ErrNaturalKeyTaken)
+	assert.Equal(t, eryxon.Counts{Updated: 4, Failed: 1}, res.Counts)
 }
 
 // A record that was synced with the very same content before is updated all the

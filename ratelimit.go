@@ -275,11 +275,12 @@ func (l *limiter) observe(seq int64, r limitReport, now time.Time) {
 	l.newest = max(l.newest, seq)
 }
 
-// metered reports whether any answer told of a quota.
+// metered reports whether an answer had the header of the limit: no server in the field
+// has been seen to send it.
 func (l *limiter) metered() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.observed.IsZero()
+	return l.limit > 0
 }
 
 // readLimit reads the quota out of an answer's headers. Absolute times are

@@ -62,6 +62,30 @@ type sighting struct {
 	at int64 // nanoseconds since 1970
 }
 
+// sawNumber remembers a job's number, in a few bytes, and which job has it: none where
+// two have had it.
+func (d *dialect) sawNumber(number string, job Key) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.numbers == nil {
+		d.numbers, d.numberSeed = make(map[uint64]uint64), maphash.MakeSeed()
+	}
+	at, is := maphash.String(d.numberSeed, number), maphash.Comparable(d.numberSeed, job)
+	switch was, seen := d.numbers[at]; {
+	case seen && was != is:
+		d.numbers[at] = 0
+	case !seen && len(d.numbers) < knownIDs:
+		d.numbers[at] = is
+	}
+}
+
+// isNumberOf reports whether the job has the number and no other has had it.
+func (d *dialect) isNumberOf(number string, job Key) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.numbers != nil && d.numbers[maphash.String(d.numberSeed, number)] == maphash.Comparable(d.numberSeed, job)
+}
+
 // seenAs is what sawThere has remembered.
 func (d *dialect) seenAs(e Entity, k Key) (s sighting, there bool) {
 	if len(d.there) > 0 {
@@ -255,14 +279,20 @@ func (d *delivery[R, P]) withoutMistakes(list []*sentRecord[R], ambiguous bool) 
 	if d.c.entity != EntityParts && d.c.entity != EntityOperations {
 		return list
 	}
-	if d.e.co.mightFill() && !d.e.cfg.noChecks {
+	if d.e.co.mightFill() && !d.e.cfg.noChecks && !d.e.flight.mute.Load() {
 		ids, unseen := d.seenParents(list)
 		if len(unseen) == 0 && !slices.ContainsFunc(list, d.namesUnseenCell) {
-			return d.pin(list, ids, false, ambiguous)
+			return d.pin(list, ids, d.e.flight.cells.ownCell, false, ambiguous)
 		}
-		if _, _, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, d.e.flight.cells); err != nil && !unasked(out) {
+		fills, _, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, d.e.flight.cells)
+		switch {
+		case err != nil && unasked(out): // and would not be the next time
+			d.e.flight.mute.Store(true)
+		case err != nil:
 			d.undeliver(list, out, err, ambiguous)
 			return nil
+		case fills: // which matters to other fields, too
+			list = d.withoutHazards(list, ambiguous)
 		}
 	}
 	if !d.e.co.looksParentsUpTogether() {
@@ -295,7 +325,7 @@ func (d *delivery[R, P]) withoutMistakes(list []*sentRecord[R], ambiguous bool) 
 // or not as the only one.
 func (d *delivery[R, P]) namesUnseenCell(s *sentRecord[R]) bool {
 	o := namingCell(P(&s.record))
-	return o != nil && !d.e.flight.cells.isNamed(o.CellName)
+	return o != nil && d.e.flight.cells.ownCell(o.CellName) == ""
 }
 
 // pinParents names the rows that records are linked to by their ids, for a server
@@ -329,22 +359,31 @@ func (d *delivery[R, P]) pinParents(list []*sentRecord[R], ambiguous bool) []*se
 			}
 		}
 	}
-	return d.pin(list, ids, told, ambiguous)
+	return d.pin(list, ids, nil, told, ambiguous)
 }
 
-// unasked reports a server that refuses a question alone, as far as one can tell.
-func unasked(out *result) bool { return out.own && (!ending(out) || out.kind == ErrForbidden) }
+// unasked reports a server that refuses a question alone, as far as one can tell. What
+// is forbidden may be so by a gateway that lets pass what is documented.
+func unasked(out *result) bool { return out.kind == ErrForbidden || out.own && !ending(out) }
+
+// lately is for how long a row that the run has seen is linked to without asking: a
+// run may go on for hours, in which rows are deleted.
+const lately = 10 * time.Minute
 
 // seenParents are the ids of rows that records name as their parents and that the run
 // has seen, and the others.
 func (d *delivery[R, P]) seenParents(list []*sentRecord[R]) (ids map[Key]string, unseen []entityKey) {
 	ids = make(map[Key]string)
+	since := d.e.flight.cells.began
+	if bound := time.Now().Add(-lately); bound.After(since) {
+		since = bound
+	}
 	for _, s := range list {
 		parent, ok := d.parent(s)
 		if !ok {
 			continue
 		}
-		if id := d.dialect().idSince(d.e.flight.cells.began, parent.entity, parent.key); id != "" {
+		if id := d.dialect().idSince(since, parent.entity, parent.key); id != "" {
 			ids[parent.key] = id
 		} else {
 			unseen = append(unseen, parent)
@@ -354,31 +393,36 @@ func (d *delivery[R, P]) seenParents(list []*sentRecord[R]) (ids map[Key]string,
 }
 
 // pin names parents by their ids, and settles records that have none where the server
-// was asked for all.
-func (d *delivery[R, P]) pin(list []*sentRecord[R], ids map[Key]string, askedAll, ambiguous bool) []*sentRecord[R] {
+// was asked for all. Cells, by name, are named by the ids that it is given, if it is.
+func (d *delivery[R, P]) pin(list []*sentRecord[R], ids map[Key]string, cellID func(name string) string, askedAll, ambiguous bool) []*sentRecord[R] {
 	pinned := list[:0:0]
 	for _, s := range list {
 		parent, ok := d.parent(s)
-		var err error
-		switch {
-		case ok && ids[parent.key] != "":
-			copied := s.record
+		id := ids[parent.key]
+		if ok && id == "" && askedAll {
+			d.untranslatable(s, d.e.co.noParent(parent), ambiguous)
+			continue
+		}
+		copied := s.record
+		s.own, s.pinned = nil, ok && id != "" // by no id that it was sent with before
+		if s.pinned {
 			switch r := any(P(&copied)).(type) {
 			case *Part:
-				r.JobID = ids[parent.key]
+				r.JobID = id
 			case *Operation:
-				r.PartID = ids[parent.key]
+				r.PartID = id
 			}
-			s.own, err = P(&copied).appendJSON(nil, d.e.cfg.source)
-			s.pinned = true
-		case ok && askedAll:
-			err = d.e.co.noParent(parent)
-		case ok: // by no id that it was sent with before
-			s.own = nil
 		}
-		if err != nil {
-			d.untranslatable(s, err, ambiguous)
-			continue
+		cell := namingCell(P(&copied))
+		if cell != nil && cellID != nil {
+			cell.CellID = cellID(cell.CellName)
+		}
+		if s.pinned || cell != nil && cell.CellID != "" {
+			var err error
+			if s.own, err = P(&copied).appendJSON(nil, d.e.cfg.source); err != nil {
+				d.untranslatable(s, err, ambiguous)
+				continue
+			}
 		}
 		pinned = append(pinned, s)
 	}

@@ -1,6 +1,7 @@
 package eryxon_test
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
@@ -201,15 +202,121 @@ func TestOneOfTwoCellsIsNotPickedByAServerThatIsNotKnown(t *testing.T) {
 	assert.Empty(t, srv.Rows(eryxontest.Operations))
 }
 
-// What a run has seen and made holds for its sequences, too.
-func TestASequenceKnowsWhatItsRunHasMade(t *testing.T) {
+// What a run has seen holds for its sequences, too.
+func TestASequenceKnowsWhatItsRunHasSeen(t *testing.T) {
 	srv, c := releaseClient(t, eryxontest.V01, eryxon.WithRelease(eryxon.ReleaseV01))
 	data := shopFloor("P")
-	data.Operations = eryxon.FromSeq(seqOf(cuts("P", 3, nil)))
+	data.Operations = eryxon.FromSeq(seqOf(cuts("P", 3, whole)))
 	report, err := c.SyncAll(t.Context(), data)
 	require.NoError(t, err)
-	assert.Equal(t, 3, report.Operations.Counts.Created, "they have nothing to be overwritten")
+	assert.Equal(t, 3, report.Operations.Counts.Created)
 	for _, r := range srv.Requests() {
 		assert.NotContains(t, r.Path, "diff", "the run has seen job and part")
 	}
+}
+
+// An operation that comes twice in a sequence is no new one the second time, though its
+// part was made by the same run.
+func TestAnOperationThatComesTwiceIsNotOverwritten(t *testing.T) {
+	srv, c := releaseClient(t, eryxontest.V01, eryxon.WithRelease(eryxon.ReleaseV01))
+	data := shopFloor("P")
+	data.Operations = eryxon.FromSeq(seqOf(append(cuts("P", 1, whole), cuts("P", 1, nil)...)))
+	_, err := c.SyncAll(t.Context(), data, eryxon.WithMaxRequestRecords(1), eryxon.WithConcurrency(1))
+	require.ErrorIs(t, err, eryxon.ErrValidation)
+	row, _ := srv.Row(eryxontest.Operations, "SAP", "O0")
+	assert.Equal(t, []any{50.0, 30.0}, []any{row["sequence"], row["estimated_time"]})
+}
+
+// Cells that the run has synced are named by their ids, whatever else has their name and
+// however odd it is.
+func TestOperationsGoToTheCellsOfTheRun(t *testing.T) {
+	for _, name := range []string{"Cutting", `"Saw"`, `Saw (3")`, `Saw \3`, `Saw, 3"`} {
+		srv, _ := releaseClient(t, eryxontest.V01)
+		data := shopFloor("P")
+		data.Cells = eryxon.FromSlice([]eryxon.Cell{{ExternalID: "C", Name: name, Color: eryxon.Some("#111111"), Active: eryxon.Some(true), Sequence: eryxon.Some(1)}})
+		_, err := another(t, srv).SyncAll(t.Context(), data)
+		require.NoError(t, err)
+		srv.Seed(eryxontest.Cells, eryxontest.Row{"name": name, "sequence": 2})
+		data.Operations = eryxon.FromSlice(cuts("P", 2, func(o *eryxon.Operation) { whole(o); o.CellName = name }))
+		_, err = another(t, srv).SyncAll(t.Context(), data)
+		require.NoError(t, err, name)
+		cell, _ := srv.Row(eryxontest.Cells, "SAP", "C")
+		require.Len(t, srv.Rows(eryxontest.Operations), 2)
+		for _, row := range srv.Rows(eryxontest.Operations) {
+			assert.Equal(t, cell["id"], row["cell_id"], name)
+		}
+	}
+}
+
+// A 429 of a gateway has no header of the limit: it tells nothing of what is behind it.
+func TestAGatewaysThrottleMakesNoServerADocumentedOne(t *testing.T) {
+	srv := ofTwoSources(t)
+	c := another(t, srv)
+	srv.Script("/api-jobs/bulk-sync", eryxontest.TooManyRequests(http.Header{"Retry-After": {"0.01"}}))
+	_, err := c.Jobs.BulkSync(t.Context(), []eryxon.Job{{ExternalID: "J", JobNumber: "SAP"}})
+	require.NoError(t, err)
+	_, err = c.Parts.BulkSync(t.Context(), []eryxon.Part{steel("P", "J")})
+	require.NoError(t, err)
+	job, _ := srv.Row(eryxontest.Jobs, "SAP", "J")
+	part, _ := srv.Row(eryxontest.Parts, "SAP", "P")
+	assert.Equal(t, job["id"], part["job_id"])
+}
+
+func TestAServerThatDoesNotTellIsAskedOnce(t *testing.T) {
+	for name, fault := range map[string]eryxontest.Fault{
+		"refused": eryxontest.StatusJSON(500, "X", "no"), "forbidden": eryxontest.StatusJSON(403, "X", "no"), "forbidden by a gateway": eryxontest.Status(403),
+	} {
+		srv, c := releaseClient(t, eryxontest.Documented)
+		_, err := c.Jobs.BulkSync(t.Context(), []eryxon.Job{{ExternalID: "J", JobNumber: "J"}})
+		require.NoError(t, err)
+		srv.Script("/api-cells", fault, fault, fault, fault)
+		before := len(srv.Requests())
+		parts := []eryxon.Part{steel("1", "J"), steel("2", "J"), steel("3", "J")}
+		_, err = another(t, srv).Parts.BulkSync(t.Context(), parts, eryxon.WithMaxRequestRecords(1), eryxon.WithConcurrency(1))
+		require.NoError(t, err, name)
+		assert.Len(t, srv.Requests(), before+4, name)
+	}
+}
+
+// What has been learned of the server for the sake of parents holds for the fields of the
+// same request.
+func TestWhatIsLearnedHoldsForTheSameRequest(t *testing.T) {
+	srv, setup := releaseClient(t, eryxontest.V01)
+	_, err := setup.SyncAll(t.Context(), shopFloor("P"))
+	require.NoError(t, err)
+	ops := cuts("P", 4, func(o *eryxon.Operation) { whole(o); o.Sequence = eryxon.Some(0) }) // of which it would make 1
+	res, err := another(t, srv).Operations.BulkSync(t.Context(), ops, eryxon.WithMaxRequestRecords(2))
+	require.ErrorIs(t, err, eryxon.ErrValidation)
+	assert.Equal(t, eryxon.Counts{Failed: 4}, res.Counts)
+}
+
+// A run may go on for hours: what it has seen long ago is asked for again.
+func TestAParentThatWasSeenLongAgoIsAskedFor(t *testing.T) {
+	for pause, want := range map[time.Duration]error{time.Minute: nil, time.Hour: eryxon.ErrParentNotFound} {
+		inBubble(t, func(t *testing.T, srv *eryxontest.Server, _ *eryxon.Client) {
+			data := shopFloor()
+			data.Parts = eryxon.FromSeq(func(yield func(eryxon.Part, error) bool) {
+				time.Sleep(pause)
+				if want != nil {
+					srv.Delete(eryxontest.Jobs, "SAP", "J")
+				}
+				yield(steel("P", "J"), nil)
+			})
+			_, err := another(t, srv, eryxon.WithRelease(eryxon.ReleaseV01)).SyncAll(t.Context(), data)
+			require.ErrorIs(t, err, want)
+		}, eryxontest.WithRelease(eryxontest.V01))
+	}
+}
+
+func TestADocumentedServerIsNotAskedForParents(t *testing.T) {
+	srv, c := releaseClient(t, eryxontest.Documented)
+	for _, source := range []string{"SAP", "ODOO"} {
+		_, err := c.Jobs.BulkSync(t.Context(), []eryxon.Job{{ExternalID: "J", ExternalSource: source, JobNumber: source}})
+		require.NoError(t, err)
+		p := steel("P", "J")
+		p.ExternalSource = source
+		_, err = c.Parts.BulkSync(t.Context(), []eryxon.Part{p})
+		require.NoError(t, err)
+	}
+	assert.Zero(t, asked(srv.Requests()))
 }

@@ -172,8 +172,11 @@ func (d *delivery[R, P]) completeNew(list []*sentRecord[R]) {
 	}
 	d.deliver(again, true) // their rows are there
 	for i := len(kept); i < len(d.done.outcomes); i++ {
-		if o := &d.done.outcomes[i]; o.Status.Success() {
+		switch o := &d.done.outcomes[i]; {
+		case o.Status.Success():
 			o.Status = StatusCreated
+		case o.Status == StatusFailed: // though its row was made
+			o.doubt()
 		}
 	}
 }

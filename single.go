@@ -72,7 +72,7 @@ func (s *syncer[R, P, Row]) syncRemembered(ctx context.Context, cfg *config, r P
 	list := d.c.live()
 	list[0].memory = &known
 	if d.lacksFloor(list[0]) {
-		fills, _, _, err := s.co.fills(ctx, cfg, new(cellList))
+		fills, _, _, err := s.co.fills(ctx, cfg, newCellList())
 		if err != nil {
 			return res, res.close(err)
 		}
@@ -119,7 +119,7 @@ func (s *syncer[R, P, Row]) vet(ctx context.Context, cfg *config, r P, key Key) 
 	if len(rules.details) == 0 || !worthAsking(rules.details) && !s.co.knownToFill() {
 		return nil, nil, nil
 	}
-	fills, cells, _, err := s.co.fills(ctx, cfg, new(cellList))
+	fills, cells, _, err := s.co.fills(ctx, cfg, newCellList())
 	if !fills || err != nil {
 		return nil, nil, err
 	}
@@ -236,6 +236,7 @@ func (d *delivery[R, P]) count(out *result, size int) {
 
 // post makes a bulk call with its own body.
 func (d *delivery[R, P]) post(path string, body []byte, list []*sentRecord[R], ambiguous bool, turn func(context.Context) (end func()), decode func([]byte) (*envelope, error)) *result {
+	d.noteNumbers(list)
 	cl := call{
 		method: http.MethodPost, path: path, body: body, records: len(list),
 		bulk: true, repeatable: true, split: len(list) > 1, wire: d.e.flight.wire, turn: turn, decode: decode,

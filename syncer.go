@@ -118,7 +118,7 @@ func (o *Outcome) settleNested() {
 	for i := range o.Nested {
 		n := &o.Nested[i]
 		n.Status, n.RequestID = StatusUnknown, o.RequestID
-		if o.Attempts == 0 || o.Status == StatusNotSent {
+		if o.Status == StatusNotSent || o.Attempts == 0 && o.Status != StatusUnknown {
 			n.Status = StatusNotSent
 		}
 		if o.Err != nil {

@@ -357,6 +357,7 @@ func (d *delivery[R, P]) spread(list []*sentRecord[R], ambiguous bool) ([]*sentR
 	}
 	found := reconcile(list, answer, out.ambiguous)
 	for i, s := range list {
+		s.spread = found[i].status != StatusFailed
 		// Of what it names as failed it has not looked for a row.
 		s.made = !ambiguous && !out.ambiguous && answer.updated == 0 && found[i].status != StatusFailed
 		s.maybeMade = answer.updated < len(list)

@@ -60,3 +60,18 @@ func TestWaitingForATurnSendsNothing(t *testing.T) {
 		assert.Equal(t, 40, res.Counts.Created)
 	})
 }
+
+// Records that the bulk has had, after the unified endpoint refused them together, are
+// not told to be unsent where there is no request left to find out.
+func TestWhatABulkHasHadIsNotUnsent(t *testing.T) {
+	for budget := 1; budget < 8; budget++ {
+		srv, client := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV08))
+		srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "J0"})
+		res, err := client.Jobs.BulkSync(t.Context(), heldJobs(6, eryxon.Opt[eryxon.WorkStatus]{}), eryxon.WithRequestBudget(budget))
+		require.Error(t, err)
+		for _, o := range res.Outcomes {
+			_, there := srv.Row(eryxontest.Jobs, "SAP", o.Key.ExternalID)
+			assert.False(t, there && (o.Status == eryxon.StatusNotSent || o.Status == eryxon.StatusFailed), "budget %d: %s is %s", budget, o.Key, o.Status)
+		}
+	}
+}

@@ -228,6 +228,10 @@ func (d *delivery[R, P]) twice(list []*sentRecord[R], ambiguous bool) {
 		d.settleFailed(list, out)
 		return
 	}
+	if !first.addsUp(len(list)) { // of which nothing is to be believed
+		d.recount(d.settleListed(list, out, first), out, 0, len(list), true)
+		return
+	}
 	d.recount(d.settleListed(list, out, first), out, first.created, first.updated, ambiguous)
 }
 
@@ -269,7 +273,7 @@ func (d *delivery[R, P]) deliverMisread(list []*sentRecord[R], out *result, answ
 		}
 		open = append(open, s)
 	}
-	if written && answer.created == len(open)+len(never) && !out.ambiguous {
+	if written && answer.created == len(open)+len(never) && answer.addsUp(len(list)) && !out.ambiguous {
 		open, written = d.shownMade(open, out)
 	}
 	if !written { // together: that takes fewer requests
@@ -309,7 +313,7 @@ func (d *delivery[R, P]) shownMade(list []*sentRecord[R], out *result) (others [
 // alike for every server, so that their request need not be made once more for
 // that.
 func (d *delivery[R, P]) newCells(list []*sentRecord[R], out *result, answer *bulkAnswer) bool {
-	if d.c.entity != EntityCells || answer.created != len(list) || out.ambiguous ||
+	if d.c.entity != EntityCells || answer.created != len(list) || !answer.addsUp(len(list)) || out.ambiguous ||
 		slices.ContainsFunc(list, unprovable[R, P]) {
 		return false
 	}

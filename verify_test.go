@@ -210,3 +210,64 @@ func TestWhatCanNotHaveBeenWrittenIsFailedAmongOthers(t *testing.T) {
 	require.ErrorIs(t, err, eryxon.ErrParentNotFound)
 	assert.Equal(t, eryxon.StatusFailed, res.Outcomes[1].Status)
 }
+
+// Counts that contradict each other prove nothing, not even of new rows.
+func TestCountsThatDoNotAddUpProveNothing(t *testing.T) {
+	for _, known := range []eryxon.Release{eryxon.ReleaseUnknown, eryxon.ReleaseV08} {
+		srv, c := releaseClient(t, eryxontest.V08)
+		srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "TAKEN"})
+		_, err := c.Jobs.Sync(t.Context(), eryxon.Job{ExternalID: "J0", JobNumber: "J0"})
+		require.NoError(t, err)
+		cells := []eryxon.Cell{{ExternalID: "C0", Name: "C0"}, {ExternalID: "C1", Name: "C1"}, {ExternalID: "C2", Name: "C2"}, {ExternalID: "C3", Name: "C3"}}
+		for i := range cells {
+			cells[i].Color, cells[i].Active, cells[i].Sequence = eryxon.Some("#111111"), eryxon.Some(true), eryxon.Some(i+1)
+		}
+		_, err = c.Cells.BulkSync(t.Context(), cells[1:2])
+		require.NoError(t, err)
+
+		jobs := heldJobs(3, eryxon.Opt[eryxon.WorkStatus]{})
+		jobs[0].JobNumber = "TAKEN"
+		srv.Script("/api-jobs/bulk-sync", eryxontest.ContradictCounts())
+		res, err := another(t, srv, eryxon.WithRelease(known)).Jobs.BulkSync(t.Context(), jobs)
+		require.ErrorIs(t, err, eryxon.ErrNaturalKeyTaken)
+		assert.False(t, res.Outcomes[0].Status.Success(), res.Outcomes[0].Status)
+
+		srv.Script("/api-cells/bulk-sync", eryxontest.ContradictCounts())
+		cellsRes, err := another(t, srv, eryxon.WithRelease(known)).Cells.BulkSync(t.Context(), cells)
+		require.NoError(t, err)
+		assert.NotEqual(t, eryxon.StatusCreated, cellsRes.Outcomes[1].Status, "it was there")
+	}
+
+	srv, c := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV08))
+	_, err := c.SyncAll(t.Context(), shopFloor("P"))
+	require.NoError(t, err)
+	ops := cuts("P", 4, whole)
+	_, err = c.Operations.Sync(t.Context(), ops[2])
+	require.NoError(t, err)
+	_, err = c.Operations.BulkSync(t.Context(), cuts("P", 8, whole)[4:])
+	require.NoError(t, err)
+	srv.Script("/api-operations/bulk-sync", eryxontest.ContradictCounts())
+	res, err := c.Operations.BulkSync(t.Context(), ops)
+	require.NoError(t, err)
+	assert.NotEqual(t, eryxon.StatusCreated, res.Outcomes[2].Status, "it was there")
+}
+
+// A record in doubt goes without its status first: where the whole of it is refused then,
+// its row was made all the same.
+func TestARowThatWasMadeWithoutItsStatusIsNotFailed(t *testing.T) {
+	srv, c := releaseClient(t, eryxontest.V01, eryxon.WithRelease(eryxon.ReleaseV01))
+	state := syncstate.NewMemory()
+	jobs := heldJobs(4, eryxon.Some(eryxon.WorkStatus("bogus")))
+	lost := eryxontest.CloseBefore()
+	srv.Script("", lost, lost, lost, lost, lost, lost, lost, lost)
+	_, err := c.Jobs.BulkSync(t.Context(), jobs, eryxon.WithState(state))
+	require.Error(t, err)
+	srv.Script("", make([]eryxontest.Fault, 8)...)
+	res, err := another(t, srv, eryxon.WithRelease(eryxon.ReleaseV01)).Jobs.BulkSync(t.Context(), jobs, eryxon.WithState(state))
+	require.Error(t, err)
+	for i, o := range res.Outcomes {
+		_, there := srv.Row(eryxontest.Jobs, "SAP", jobs[i].ExternalID)
+		assert.False(t, there && (o.Status == eryxon.StatusFailed || o.Status == eryxon.StatusNotSent), "%s is %s", o.Key, o.Status)
+	}
+	assert.NotEmpty(t, srv.Rows(eryxontest.Jobs), "some were made")
+}
