@@ -102,7 +102,7 @@ func TestFailedRecord(t *testing.T) {
 	p.edit(t, "sample/parts.csv", "HINGE-7,Steel 316,0", "HINGE-7,Steel 316,60")
 	got = p.night(t.Context(), "-failed", failed)
 	assert.Equal(t, exitDone, got.status, got.stderr)
-	assert.Equal(t, 2, got.requests, "the part, and its operations")
+	assert.Equal(t, 3, got.requests, "what the server does with jobs of before, the part, and its operations")
 	assert.NoFileExists(t, failed)
 	assert.Equal(t, exitDone, p.night(t.Context(), "-failed", failed).status, "nothing to remove is fine")
 	files, err := os.ReadDir(p.dir)
