@@ -320,3 +320,17 @@ func TestADocumentedServerIsNotAskedForParents(t *testing.T) {
 	}
 	assert.Zero(t, asked(srv.Requests()))
 }
+
+// Each stream of a run looks at the cells anew: it may be hours after the one before.
+func TestATwinThatIsMadeDuringARunIsSeen(t *testing.T) {
+	srv, c := releaseClient(t, eryxontest.V01, eryxon.WithRelease(eryxon.ReleaseV01))
+	data := shopFloor("P")
+	data.Cells = eryxon.FromSlice([]eryxon.Cell{{ExternalID: "C", Name: "Cutting"}}) // for which all are listed
+	data.Operations = eryxon.FromSeq(func(yield func(eryxon.Operation, error) bool) {
+		srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "Cutting", "sequence": 2})
+		yield(cuts("P", 1, whole)[0], nil)
+	})
+	_, err := c.SyncAll(t.Context(), data)
+	require.ErrorIs(t, err, eryxon.ErrConflict)
+	assert.Empty(t, srv.Rows(eryxontest.Operations))
+}

@@ -67,6 +67,7 @@ func TestWhatABulkHasHadIsNotUnsent(t *testing.T) {
 	for budget := 1; budget < 8; budget++ {
 		srv, client := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV08))
 		srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "J0"})
+		srv.Script("/api-erp-sync/sync", eryxontest.Fault{}, eryxontest.Status(413)) // so that it takes two
 		res, err := client.Jobs.BulkSync(t.Context(), heldJobs(6, eryxon.Opt[eryxon.WorkStatus]{}), eryxon.WithRequestBudget(budget))
 		require.Error(t, err)
 		for _, o := range res.Outcomes {
