@@ -82,7 +82,7 @@ func (d *delivery[R, P]) translateAll(list []*sentRecord[R], ambiguous bool) []*
 		d.asked(out)
 	}
 	if len(names) > 0 && err == nil {
-		cells, err = co.cellsByName(ctx, cfg, d.e.flight.cells, names)
+		cells, err = co.cellsByName(ctx, cfg, d.e.flight.seen, names)
 	}
 	if err != nil {
 		d.undeliver(list, out, err, ambiguous)
@@ -166,7 +166,7 @@ func (d *delivery[R, P]) strange(s *sentRecord[R], out *result, id string) {
 
 // nextPlace is the place on the board after those of all cells.
 func (d *delivery[R, P]) nextPlace() int {
-	l := d.e.flight.cells
+	l := d.e.flight.seen
 	l.mu.Lock()
 	known := l.place > 0
 	l.mu.Unlock()
@@ -227,7 +227,7 @@ func (d *delivery[R, P]) arrive(s *sentRecord[R], out *result, status Status, id
 		d.dialect().sawThere(d.c.entity, s.key, id)
 	}
 	if status == StatusCreated && d.c.entity == EntityParts {
-		d.e.flight.cells.sawMade(s.key)
+		d.e.flight.seen.sawMade(s.key)
 	}
 	d.done.outcomes = append(d.done.outcomes, o)
 }
@@ -333,8 +333,8 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 			if o.Status.IsSet() {
 				mark(d.dialect(), &d.dialect().statuses, o.Status, true)
 			}
-			d.e.flight.cells.sawRow(EntityParts, o.PartID)
-			d.e.flight.cells.sawRow(EntityCells, o.CellID)
+			d.e.flight.seen.sawRow(EntityParts, o.PartID)
+			d.e.flight.seen.sawRow(EntityCells, o.CellID)
 		}
 		d.arrive(s, out, status, id)
 		return
@@ -397,7 +397,7 @@ func (d *delivery[R, P]) relink(s *sentRecord[R], refusal error) bool {
 			d.asked(out)
 		}
 		if r.CellID == "" && err == nil {
-			cells, err = co.cellsByName(ctx, cfg, d.e.flight.cells, []string{r.CellName})
+			cells, err = co.cellsByName(ctx, cfg, d.e.flight.seen, []string{r.CellName})
 		}
 	}
 	copied := s.record

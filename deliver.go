@@ -360,10 +360,10 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 			d.landed = true // the server is well, the record is not
 		}
 		if f.status == StatusCreated && len(s.nested) == 0 && d.c.entity == EntityParts {
-			d.e.flight.cells.sawMade(s.key)
+			d.e.flight.seen.sawMade(s.key)
 		}
 		if cell, ok := any(P(&s.record)).(*Cell); ok && f.status.Success() && f.id != "" {
-			d.e.flight.cells.sawName(f.id, cell.Name)
+			d.e.flight.seen.sawName(f.id, cell.Name)
 		}
 		d.done.outcomes = append(d.done.outcomes, o)
 	}

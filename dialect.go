@@ -361,7 +361,7 @@ const (
 //
 // The result is that of the read, nil where none was made, and the rows are all
 // cells that it has shown; the error says why it can't be told now.
-func (co *core) fills(ctx context.Context, cfg *config, cells *cellList) (fills bool, rows cellRows, asked *result, err error) {
+func (co *core) fills(ctx context.Context, cfg *config, cells *sightings) (fills bool, rows cellRows, asked *result, err error) {
 	switch {
 	case co.cfg.release == ReleaseV01:
 		return true, nil, nil, nil

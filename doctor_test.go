@@ -129,7 +129,7 @@ func TestDoctorLearnsNoMoreThanTheSyncWould(t *testing.T) {
 		doctored, asked := onServer(t, srv), onServer(t, srv)
 		diagnose(t, doctored)
 		cfg := asked.core.cfg
-		_, _, _, err := asked.core.fills(t.Context(), &cfg, newCellList())
+		_, _, _, err := asked.core.fills(t.Context(), &cfg, newSightings())
 		require.NoError(t, err)
 		assert.Equal(t, want, asked.core.shared.dialect.known())
 		assert.Equal(t, want, doctored.core.shared.dialect.known())

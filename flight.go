@@ -16,18 +16,18 @@ type flight struct {
 	patience time.Duration   // between the two
 	grace    *time.Timer     // runs from the end of goOn on
 	keys     *inFlight
-	cells    *cellList
+	seen     *sightings
 	mute     atomic.Bool // the server does not tell what it is
 	running  int
 	finished chan *finishedChunk // has room for all that are running
 }
 
 func newFlight(ctx context.Context, co *core, cfg *config) *flight {
-	f := &flight{patience: cfg.grace, cells: cfg.cells, keys: &co.shared.inFlight, finished: make(chan *finishedChunk, cfg.concurrency)}
-	if f.cells == nil {
-		f.cells = newCellList()
+	f := &flight{patience: cfg.grace, seen: cfg.seen, keys: &co.shared.inFlight, finished: make(chan *finishedChunk, cfg.concurrency)}
+	if f.seen == nil {
+		f.seen = newSightings()
 	}
-	f.cells.readAgain()
+	f.seen.readAgain()
 	f.goOn, f.stop = context.WithCancel(ctx)
 	f.wire, f.cut = context.WithCancel(context.WithoutCancel(ctx))
 	return f

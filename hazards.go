@@ -17,7 +17,7 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 		return list
 	}
 	// The read is the client's, made once: it counts for no entity.
-	fills, cells, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, d.e.flight.cells)
+	fills, cells, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, d.e.flight.seen)
 	if !fills && err == nil {
 		return list
 	}
@@ -61,7 +61,7 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 // nothing of it to overwrite.
 func (d *delivery[R, P]) madeWithParent(s *sentRecord[R]) bool {
 	parent, ok := d.parent(s)
-	return ok && parent.entity == EntityParts && d.e.flight.cells.isMade(parent.key)
+	return ok && parent.entity == EntityParts && d.e.flight.seen.isMade(parent.key)
 }
 
 // hazards is what the server would do to the record if it exists; nil if
@@ -216,7 +216,7 @@ func worthAsking(details []FieldError) bool {
 func (d *delivery[R, P]) passesOverStatus(list []*sentRecord[R], found []finding) (bool, error) {
 	for i, s := range list {
 		if statusSet(P(&s.record)) && found[i].wasThere() {
-			fills, _, _, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, d.e.flight.cells)
+			fills, _, _, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, d.e.flight.seen)
 			return fills, err
 		}
 	}

@@ -64,8 +64,8 @@ type config struct {
 	plan, reserve int // requests a day, 0 where nobody has told
 
 	state      State
-	run        *stateRun // the state, once the call has opened it
-	cells      *cellList // that all calls of a run have seen; nil where each has its own
+	run        *stateRun  // the state, once the call has opened it
+	seen       *sightings // that all calls of a run have seen; nil where each has its own
 	full       bool
 	maxAge     time.Duration
 	createOnly map[string]bool // what the options have said of fields, by name

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"hash/maphash"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -185,6 +186,30 @@ func (d *delivery[R, P]) noteNumbers(list []*sentRecord[R]) {
 			d.dialect().sawNumber(j.JobNumber, s.key)
 		}
 	}
+}
+
+// sawNumber remembers a job's number, in a few bytes, and which job has it: none where
+// two have had it.
+func (d *dialect) sawNumber(number string, job Key) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.numbers == nil {
+		d.numbers, d.numberSeed = make(map[uint64]uint64), maphash.MakeSeed()
+	}
+	at, is := maphash.String(d.numberSeed, number), maphash.Comparable(d.numberSeed, job)
+	switch was, seen := d.numbers[at]; {
+	case seen && was != is:
+		d.numbers[at] = 0
+	case !seen && len(d.numbers) < knownIDs:
+		d.numbers[at] = is
+	}
+}
+
+// isNumberOf reports whether the job has the number and no other has had it.
+func (d *dialect) isNumberOf(number string, job Key) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.numbers != nil && d.numbers[maphash.String(d.numberSeed, number)] == maphash.Comparable(d.numberSeed, job)
 }
 
 // listedRow is a row as a list shows it.

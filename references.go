@@ -62,30 +62,6 @@ type sighting struct {
 	at int64 // nanoseconds since 1970
 }
 
-// sawNumber remembers a job's number, in a few bytes, and which job has it: none where
-// two have had it.
-func (d *dialect) sawNumber(number string, job Key) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.numbers == nil {
-		d.numbers, d.numberSeed = make(map[uint64]uint64), maphash.MakeSeed()
-	}
-	at, is := maphash.String(d.numberSeed, number), maphash.Comparable(d.numberSeed, job)
-	switch was, seen := d.numbers[at]; {
-	case seen && was != is:
-		d.numbers[at] = 0
-	case !seen && len(d.numbers) < knownIDs:
-		d.numbers[at] = is
-	}
-}
-
-// isNumberOf reports whether the job has the number and no other has had it.
-func (d *dialect) isNumberOf(number string, job Key) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.numbers != nil && d.numbers[maphash.String(d.numberSeed, number)] == maphash.Comparable(d.numberSeed, job)
-}
-
 // seenAs is what sawThere has remembered.
 func (d *dialect) seenAs(e Entity, k Key) (s sighting, there bool) {
 	if len(d.there) > 0 {
@@ -282,17 +258,10 @@ func (d *delivery[R, P]) withoutMistakes(list []*sentRecord[R], ambiguous bool) 
 	if d.e.co.mightFill() && !d.e.cfg.noChecks && !d.e.flight.mute.Load() {
 		ids, unseen := d.seenParents(list)
 		if len(unseen) == 0 && !slices.ContainsFunc(list, d.namesUnseenCell) {
-			return d.pin(list, ids, d.e.flight.cells.ownCell, false, ambiguous)
+			return d.pin(list, ids, d.e.flight.seen.ownCell, false, ambiguous)
 		}
-		fills, _, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, d.e.flight.cells)
-		switch {
-		case err != nil && unasked(out): // and would not be the next time
-			d.e.flight.mute.Store(true)
-		case err != nil:
-			d.undeliver(list, out, err, ambiguous)
+		if list = d.askWhetherItFills(list, ambiguous); len(list) == 0 {
 			return nil
-		case fills: // which matters to other fields, too
-			list = d.withoutHazards(list, ambiguous)
 		}
 	}
 	if !d.e.co.looksParentsUpTogether() {
@@ -300,14 +269,14 @@ func (d *delivery[R, P]) withoutMistakes(list []*sentRecord[R], ambiguous bool) 
 	}
 	named, others := partition(list, func(s *sentRecord[R]) bool { return namingCell(P(&s.record)) != nil })
 	if len(named) > 0 && d.e.co.knownToFill() {
-		if err := d.e.co.lookForTwins(d.e.flight.goOn, d.e.cfg, d.e.flight.cells); err != nil {
+		if err := d.e.co.lookForTwins(d.e.flight.goOn, d.e.cfg, d.e.flight.seen); err != nil {
 			d.undeliver(named, nil, err, ambiguous)
 			list = others
 		}
 	}
 	twins, list := partition(list, func(s *sentRecord[R]) bool {
 		o := namingCell(P(&s.record))
-		return o != nil && d.e.flight.cells.isTwin(o.CellName)
+		return o != nil && d.e.flight.seen.isTwin(o.CellName)
 	})
 	for _, s := range twins {
 		o := namingCell(P(&s.record))
@@ -321,11 +290,27 @@ func (d *delivery[R, P]) withoutMistakes(list []*sentRecord[R], ambiguous bool) 
 	return d.pinParents(list, ambiguous)
 }
 
+// askWhetherItFills finds out what the server is, for records that it might mistake,
+// settles those that can't go then, and returns the others.
+func (d *delivery[R, P]) askWhetherItFills(list []*sentRecord[R], ambiguous bool) []*sentRecord[R] {
+	fills, _, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, d.e.flight.seen)
+	switch {
+	case err != nil && unasked(out): // and would not be the next time
+		d.e.flight.mute.Store(true)
+	case err != nil:
+		d.undeliver(list, out, err, ambiguous)
+		return nil
+	case fills: // which matters to other fields, too
+		return d.withoutHazards(list, ambiguous)
+	}
+	return list
+}
+
 // namesUnseenCell reports an operation whose cell, by that name, the run has not seen,
 // or not as the only one.
 func (d *delivery[R, P]) namesUnseenCell(s *sentRecord[R]) bool {
 	o := namingCell(P(&s.record))
-	return o != nil && d.e.flight.cells.ownCell(o.CellName) == ""
+	return o != nil && d.e.flight.seen.ownCell(o.CellName) == ""
 }
 
 // pinParents names the rows that records are linked to by their ids, for a server
@@ -374,7 +359,7 @@ const lately = 10 * time.Minute
 // has seen, and the others.
 func (d *delivery[R, P]) seenParents(list []*sentRecord[R]) (ids map[Key]string, unseen []entityKey) {
 	ids = make(map[Key]string)
-	since := d.e.flight.cells.began
+	since := d.e.flight.seen.began
 	if bound := time.Now().Add(-lately); bound.After(since) {
 		since = bound
 	}

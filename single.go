@@ -72,7 +72,7 @@ func (s *syncer[R, P, Row]) syncRemembered(ctx context.Context, cfg *config, r P
 	list := d.c.live()
 	list[0].memory = &known
 	if d.lacksFloor(list[0]) {
-		fills, _, _, err := s.co.fills(ctx, cfg, newCellList())
+		fills, _, _, err := s.co.fills(ctx, cfg, newSightings())
 		if err != nil {
 			return res, res.close(err)
 		}
@@ -119,7 +119,7 @@ func (s *syncer[R, P, Row]) vet(ctx context.Context, cfg *config, r P, key Key) 
 	if len(rules.details) == 0 || !worthAsking(rules.details) && !s.co.knownToFill() {
 		return nil, nil, nil
 	}
-	fills, cells, _, err := s.co.fills(ctx, cfg, newCellList())
+	fills, cells, _, err := s.co.fills(ctx, cfg, newSightings())
 	if !fills || err != nil {
 		return nil, nil, err
 	}
@@ -324,7 +324,7 @@ func notCleared(sent, row []byte) string {
 func (s *syncer[R, P, Row]) syncCounted(ctx context.Context, cfg *config, r P, res *SyncResult[Row]) error {
 	f := newFlight(ctx, s.co, cfg)
 	defer f.close()
-	f.cells.single = true
+	f.seen.single = true
 	e := newEngine[R, P](s.co, s.at, cfg, f)
 	d := &delivery[R, P]{e: e, c: newChunk[R](s.at.entity), left: searchRequests, doubts: doubtRequests}
 	if _, err := add(d.c, r, res.Key, 0, cfg.source, math.MaxInt); err != nil {

@@ -157,7 +157,7 @@ func (c *Client) account(ctx context.Context, cfg *config, work func(context.Con
 	}
 	run.progress = startProgress(cfg, run.report)
 	defer run.progress.stop()
-	cfg.cells = newCellList()
+	cfg.seen = newSightings()
 	variant := *c.core
 	variant.cfg = *cfg
 	func() {
@@ -370,7 +370,7 @@ func (l *sliceLane[R, P]) outcomes() []Outcome {
 func (r *syncRun) slices(ctx context.Context, co *core, data Dataset) {
 	f := newFlight(ctx, co, &co.cfg)
 	defer f.close()
-	f.cells.made = make(map[Key]bool)
+	f.seen.made = make(map[Key]bool)
 	jobs, parts, ops := data.Jobs.slice, data.Parts.slice, data.Operations.slice
 	if !co.cfg.keepNested {
 		jobs, parts, ops = lift(jobs, parts, ops)

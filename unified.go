@@ -117,7 +117,7 @@ func (d *delivery[R, P]) existence(list []*sentRecord[R], cells cellRows) (exist
 			if d.cells, err = d.e.co.allCells(d.e.flight.goOn, d.e.cfg); err != nil {
 				return list, nil
 			}
-			d.e.flight.cells.sawAll(d.cells)
+			d.e.flight.seen.sawAll(d.cells)
 		}
 		return partition(list, func(s *sentRecord[R]) bool {
 			return d.cells.named(naturalName(P(&s.record))) || d.cells[cmpOr(d.dialect().id(d.c.entity, s.key), d.e.cfg.run.id(d.c.entity, s.key))] != nil

@@ -175,14 +175,14 @@ func (d *delivery[R, P]) statusTaken(s *sentRecord[R]) bool {
 // to be rows.
 func (d *delivery[R, P]) linksSeen(s *sentRecord[R]) bool {
 	o, ok := any(P(&s.record)).(*Operation)
-	seen := d.e.flight.cells
+	seen := d.e.flight.seen
 	return !ok || (o.PartID == "" || seen.isRow(EntityParts, o.PartID)) && (o.CellID == "" || seen.isRow(EntityCells, o.CellID))
 }
 
 // lookForLinks lists parts and cells where that spares single syncs of
 // operations that name them by ids of the caller's.
 func (d *delivery[R, P]) lookForLinks(list []*sentRecord[R]) {
-	seen := d.e.flight.cells
+	seen := d.e.flight.seen
 	parts, cells := map[string]bool{}, map[string]bool{}
 	for _, s := range list {
 		o, ok := any(P(&s.record)).(*Operation)

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// cellList is the cells of the server by name, as a run has seen them, the ids
-// of parts and cells that are known to be rows, and the parts that it has made. It
-// is not kept beyond the run: cells are renamed on the shop floor too.
-type cellList struct {
-	began  time.Time // the run
+// sightings are what a run has seen of the server: its cells by name, the ids of
+// parts and cells that are known to be rows, and the parts that the run has made.
+// They are not kept beyond the run: cells are renamed on the shop floor too.
+type sightings struct {
+	began  time.Time // of the run
 	mu     sync.Mutex
 	byName map[string][]string // ids; nil while not asked, empty where there is none
 	rows   map[rowID]bool
@@ -23,7 +23,7 @@ type cellList struct {
 	place  int                 // of the last cell on the board; 0: not known
 }
 
-func newCellList() *cellList { return &cellList{began: time.Now()} }
+func newSightings() *sightings { return &sightings{began: time.Now()} }
 
 // rowID is a row by its id.
 type rowID struct {
@@ -31,7 +31,7 @@ type rowID struct {
 	id     string
 }
 
-func (l *cellList) sawRow(e Entity, id string) {
+func (l *sightings) sawRow(e Entity, id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.rows == nil || len(l.rows) >= knownIDs {
@@ -40,7 +40,7 @@ func (l *cellList) sawRow(e Entity, id string) {
 	l.rows[rowID{e, id}] = true
 }
 
-func (l *cellList) isRow(e Entity, id string) bool {
+func (l *sightings) isRow(e Entity, id string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.rows[rowID{e, id}]
@@ -48,7 +48,7 @@ func (l *cellList) isRow(e Entity, id string) bool {
 
 // sawMade remembers a part that the run has made, where its operations are of the
 // same run: none was there before, but for one that moves.
-func (l *cellList) sawMade(part Key) {
+func (l *sightings) sawMade(part Key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.made == nil {
@@ -60,14 +60,14 @@ func (l *cellList) sawMade(part Key) {
 	l.made[part] = true
 }
 
-func (l *cellList) isMade(part Key) bool {
+func (l *sightings) isMade(part Key) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.made[part]
 }
 
 // sawName learns of a cell's name, for servers that would pick one of two.
-func (l *cellList) sawName(id, name string) {
+func (l *sightings) sawName(id, name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.names == nil {
@@ -81,7 +81,7 @@ func (l *cellList) sawName(id, name string) {
 }
 
 // sawAll learns of all the cells that a server has.
-func (l *cellList) sawAll(rows cellRows) {
+func (l *sightings) sawAll(rows cellRows) {
 	for _, row := range rows {
 		l.sawName(row.ID, row.Name)
 	}
@@ -90,14 +90,14 @@ func (l *cellList) sawAll(rows cellRows) {
 	l.all = true
 }
 
-func (l *cellList) hasAll() bool {
+func (l *sightings) hasAll() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.all
 }
 
 // lookForTwins makes sure that all cells are known.
-func (co *core) lookForTwins(ctx context.Context, cfg *config, list *cellList) error {
+func (co *core) lookForTwins(ctx context.Context, cfg *config, list *sightings) error {
 	select {
 	case co.shared.dialect.asking <- struct{}{}:
 		defer func() { <-co.shared.dialect.asking }()
@@ -115,7 +115,7 @@ func (co *core) lookForTwins(ctx context.Context, cfg *config, list *cellList) e
 }
 
 // isTwin reports the name of more than one cell.
-func (l *cellList) isTwin(name string) bool {
+func (l *sightings) isTwin(name string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.named[name]) > 1
@@ -123,7 +123,7 @@ func (l *cellList) isTwin(name string) bool {
 
 // ownCell is the one cell that the run has seen to have the name; there may be others
 // that it has not seen.
-func (l *cellList) ownCell(name string) string {
+func (l *sightings) ownCell(name string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if ids := l.named[name]; len(ids) == 1 {
@@ -134,21 +134,21 @@ func (l *cellList) ownCell(name string) string {
 
 // readAgain makes what the run has read of the server's cells old: a stream of a run
 // that goes on for hours looks at them again. What the run has synced stays.
-func (l *cellList) readAgain() {
+func (l *sightings) readAgain() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.byName, l.all = nil, false
 }
 
 // forget makes the run's next look-up ask again.
-func (l *cellList) forget() {
+func (l *sightings) forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.byName = nil
 }
 
 // has returns the list if it tells of all the names.
-func (l *cellList) has(names []string) map[string][]string {
+func (l *sightings) has(names []string) map[string][]string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, name := range names {
@@ -161,7 +161,7 @@ func (l *cellList) has(names []string) map[string][]string {
 
 // cellsByName lists the cells, once a run and again for a name that was not
 // asked for before.
-func (co *core) cellsByName(ctx context.Context, cfg *config, list *cellList, names []string) (map[string][]string, error) {
+func (co *core) cellsByName(ctx context.Context, cfg *config, list *sightings, names []string) (map[string][]string, error) {
 	select {
 	case co.shared.dialect.asking <- struct{}{}:
 		defer func() { <-co.shared.dialect.asking }()
@@ -235,6 +235,6 @@ func (d *dialect) recentCells(names []string) map[string][]string {
 
 // forgetCells makes the next look-up ask again: cells were changed.
 func (d *delivery[R, P]) forgetCells() {
-	d.e.flight.cells.forget()
+	d.e.flight.seen.forget()
 	d.dialect().changedCells()
 }
