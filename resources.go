@@ -23,7 +23,9 @@ type Resource struct {
 	// leave them alone.
 	// Status is overwritten with a default by some servers where an update leaves it out: see [WithOverwritingUpdates].
 	Status Opt[ResourceStatus] `json:"status,omitzero"`
-	Active Opt[bool]           `json:"active,omitzero"`
+	// Active is turned on by some servers where an update leaves it out. A client that
+	// knows such a server by then, as [WithRelease] makes sure, keeps it as it is.
+	Active Opt[bool] `json:"active,omitzero"`
 
 	// Extra holds columns that the SDK does not know, by their wire name.
 	Extra map[string]any `json:"-"`
