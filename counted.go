@@ -325,6 +325,7 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 	d.count(out, len(body))
 	if cause == nil {
 		mark(d.dialect(), &d.dialect().proven, d.c.entity, true)
+		d.dialect().sawRow(out)
 		if s.isNew && status == StatusUpdated {
 			d.strange(s, out, id)
 			return
@@ -351,6 +352,7 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 			return
 		}
 	}
+	d.dialect().sawRefusal(cause)
 	if status == StatusFailed && d.relink(s, cause) || d.provenNew(s, messageOf(cause)) {
 		d.single(s, ambiguous)
 		return

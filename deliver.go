@@ -122,6 +122,10 @@ func (d *delivery[R, P]) deliverOne(list []*sentRecord[R], ambiguous bool) {
 	if list = d.withoutMistakes(list, ambiguous); len(list) == 0 {
 		return
 	}
+	if d.c.entity == EntityCells && len(list) > 1 && len(list) <= maxSingleCells && d.e.co.mayCount() {
+		d.deliverToFind(list, ambiguous)
+		return
+	}
 	if d.e.co.countsOnly() { // another call's answer has told meanwhile
 		d.deliverCounted(list, ambiguous)
 		return
@@ -141,6 +145,19 @@ func (d *delivery[R, P]) deliverOne(list []*sentRecord[R], ambiguous bool) {
 	default:
 		d.settleFailed(list, out)
 	}
+}
+
+// deliverToFind delivers a few cells to a server that may be one that counts, where
+// updates of so few go one by one: the first tells. Elsewhere that costs a request.
+func (d *delivery[R, P]) deliverToFind(list []*sentRecord[R], ambiguous bool) {
+	first := len(d.done.outcomes)
+	d.deliverSingly(list[:1], ambiguous)
+	d.dialect().sawPages(false) // they have told what they can
+	if d.e.co.countsOnly() && d.done.outcomes[first].Status == StatusUpdated {
+		d.deliverSingly(list[1:], ambiguous)
+		return
+	}
+	d.deliverOne(list[1:], ambiguous)
 }
 
 // partition splits a list in two, in order.

@@ -99,6 +99,7 @@ type dialect struct {
 	making  chan struct{} // has room for the one request that makes rows
 	makes   map[Entity]makes
 	filling filling
+	paged   bool // it lists cells in pages
 	reach   diffReach
 	noDiff  map[Entity]bool // the unified endpoint can't be asked
 	finds   map[Entity]bool // the unified endpoint has shown rows of the entity, or stored them
@@ -413,6 +414,7 @@ func (co *core) fills(ctx context.Context, cfg *config, cells *sightings) (fills
 		}
 	case out.fate == fateAnswered, readless(out.status):
 		d.learn(fillingNo)
+		d.sawPages(page.Cells != nil && page.Pagination != nil)
 	case out.kind == ErrConnection && !ofNetwork(out.err):
 		// A transport of the caller's has no such read, either.
 	default:
@@ -458,6 +460,36 @@ func (co *core) knownToFill() bool {
 // one, whose bulk answers are the same, tells the limit of its quota with every answer.
 func (co *core) mightFill() bool {
 	return co.cfg.release != ReleaseV01 && co.shared.dialect.known() == fillingUnknown && !co.shared.limiter.metered()
+}
+
+// sawPages learns whether the server lists cells in pages.
+func (d *dialect) sawPages(paged bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.paged = paged
+}
+
+// mayCount reports a server that lists as those do that count, and has not shown yet
+// how it answers a bulk.
+func (co *core) mayCount() bool {
+	d := &co.shared.dialect
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.paged && d.release == ReleaseUnknown && co.cfg.release == ReleaseUnknown && !co.shared.limiter.metered()
+}
+
+// sawRow recognises a server that counts by the answer to a single sync: of those
+// that list in pages it alone sends the row.
+func (d *dialect) sawRow(out *result) {
+	if out.row == nil {
+		return
+	}
+	d.mu.Lock()
+	paged := d.paged
+	d.mu.Unlock()
+	if paged {
+		d.saw(ReleaseV08)
+	}
 }
 
 // sawSingle recognises a filling server by the answer to a single sync: it
