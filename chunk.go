@@ -34,6 +34,8 @@ type sentRecord[R any] struct {
 	isNew      bool       // it is known to have no row, and goes with all that one can't do without
 	pinned     bool       // it names its parent by an id that it was not given
 	place      int        // on the board, of a new cell that gives none
+	lifted     bool       // what it carries goes after it, on its own
+	owes       bool       // and has not gone yet
 }
 
 // given returns the record as the caller gave it: less of it may be sent.
@@ -42,6 +44,15 @@ func (s *sentRecord[R]) given() R {
 		return *s.memory.given
 	}
 	return s.record
+}
+
+// alone returns the record without what goes after it.
+func (s *sentRecord[R]) alone() R {
+	r := s.record
+	if s.lifted {
+		leaveNested(&r)
+	}
+	return r
 }
 
 func newChunk[R any](e Entity) *chunk[R] {

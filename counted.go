@@ -2,6 +2,7 @@ package eryxon
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 )
 
@@ -131,6 +132,38 @@ func withFields(object, fields []byte) []byte {
 func (d *delivery[R, P]) required(s *sentRecord[R]) []byte {
 	given := s.given()
 	return required(P(&s.record), P(&given), s.place)
+}
+
+// required are the fields of a record that servers which count store no row without,
+// and that it leaves out, as they go on the wire: with what the caller gave, who may
+// have given more than is sent, or with what the documented server gives a new row.
+// The place is a cell's on the board.
+func required(r, given any, place int) (fields []byte) {
+	add := func(extra map[string]any, name string, value any) {
+		if _, known := extra[name]; !known {
+			b, _ := json.Marshal(value) // a number or a text
+			fields = append(append(fields, `,"`+name+`":`...), b...)
+		}
+	}
+	switch r := r.(type) {
+	case *Part:
+		if g, ok := given.(*Part); ok && !r.Material.IsSet() {
+			add(r.Extra, "material", g.Material.Or("Unknown"))
+		}
+	case *Operation:
+		g, ok := given.(*Operation)
+		if ok && !r.Sequence.IsSet() {
+			add(r.Extra, "sequence", g.Sequence.Or(1))
+		}
+		if ok && !r.EstimatedTimeMinutes.IsSet() {
+			add(r.Extra, "estimated_time", g.EstimatedTimeMinutes.Or(0))
+		}
+	case *Cell:
+		if g, ok := given.(*Cell); ok && !r.Sequence.IsSet() {
+			add(r.Extra, "sequence", g.Sequence.Or(place))
+		}
+	}
+	return fields
 }
 
 // asNew gives a record of which it is known that there is no row the fields that a

@@ -107,6 +107,15 @@ func (d *delivery[R, P]) deliverOne(list []*sentRecord[R], ambiguous bool) {
 		d.settleUnsent(list, ambiguous)
 		return
 	}
+	first := len(d.done.outcomes)
+	d.unload(list)
+	d.deliverBulk(list, ambiguous)
+	d.deliverOwed(list, d.done.outcomes[first:], ambiguous)
+	d.deliverDropped(list, d.done.outcomes[first:])
+}
+
+// deliverBulk sends records in one request, and as many as that takes.
+func (d *delivery[R, P]) deliverBulk(list []*sentRecord[R], ambiguous bool) {
 	if d.e.co.onlyAssumed() { // it may be one by now that overwrites
 		if list = d.withoutHazards(list, ambiguous); len(list) == 0 {
 			return
@@ -145,19 +154,6 @@ func (d *delivery[R, P]) deliverOne(list []*sentRecord[R], ambiguous bool) {
 	default:
 		d.settleFailed(list, out)
 	}
-}
-
-// deliverToFind delivers a few cells to a server that may be one that counts, where
-// updates of so few go one by one: the first tells. Elsewhere that costs a request.
-func (d *delivery[R, P]) deliverToFind(list []*sentRecord[R], ambiguous bool) {
-	first := len(d.done.outcomes)
-	d.deliverSingly(list[:1], ambiguous)
-	d.dialect().sawPages(false) // they have told what they can
-	if d.e.co.countsOnly() && d.done.outcomes[first].Status == StatusUpdated {
-		d.deliverSingly(list[1:], ambiguous)
-		return
-	}
-	d.deliverOne(list[1:], ambiguous)
 }
 
 // partition splits a list in two, in order.
@@ -376,7 +372,7 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 		if f.status == StatusFailed {
 			d.landed = true // the server is well, the record is not
 		}
-		if f.status == StatusCreated && len(s.nested) == 0 && d.c.entity == EntityParts {
+		if f.status == StatusCreated && (len(s.nested) == 0 || s.lifted) && d.c.entity == EntityParts {
 			d.e.flight.seen.sawMade(s.key)
 		}
 		if cell, ok := any(P(&s.record)).(*Cell); ok && f.status.Success() && f.id != "" {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -47,8 +46,10 @@ func WithRelease(r Release) Option {
 
 // WithoutChecks believes nothing and checks nothing: where a server's bulk
 // answers prove nothing, the records' outcomes are unknown, at no more requests
-// than it takes to send them; and a server that is not known is not asked whether it
-// takes parents of any source (v0.1 does). By default the SDK finds out both.
+// than it takes to send them; a server that is not known is not asked whether it
+// takes parents of any source (v0.1 does); and nested records that a server might
+// drop without a word (likewise) go in their carrier and are unknown. By default the
+// SDK finds all of it out.
 func WithoutChecks() BulkOption {
 	return bulkOption(func(c *config) error { c.noChecks = true; return nil })
 }
@@ -248,93 +249,6 @@ func (co *core) asksRows(e Entity) bool {
 	return diffable(e) && !marked(&co.shared.dialect, &co.shared.dialect.noDiff, e)
 }
 
-// unifiable reports whether the unified endpoint writes every field that the
-// record gives. Partial means that it would overwrite fields of an existing row
-// that the record leaves out.
-func unifiable(r any) (ok, partial bool) {
-	switch r := r.(type) {
-	case *Job:
-		return len(r.Extra) == 0 && !r.Status.IsSet() &&
-			!r.Customer.IsNull() && !r.DueDate.IsNull() && !r.Priority.IsNull() && !r.Notes.IsNull() &&
-			!emptied(r.Customer) && !emptied(r.Notes), false
-	case *Part:
-		return len(r.Extra) == 0 && !r.Status.IsSet() &&
-				!r.Material.IsNull() && !r.Quantity.IsNull() && !r.Notes.IsNull() && !emptied(r.Material) && !emptied(r.Notes),
-			!r.Material.IsSet() || !r.Quantity.IsSet()
-	case *Resource:
-		return len(r.Extra) == 0 &&
-				!r.Description.IsNull() && !r.Identifier.IsNull() && !r.Location.IsNull() && !r.Status.IsNull() && !r.Active.IsNull() &&
-				!emptied(r.Description) && !emptied(r.Identifier) && !emptied(r.Location),
-			!r.Status.IsSet() || !r.Active.IsSet()
-	}
-	return false, false
-}
-
-// emptied reports an empty string, which the unified endpoint takes for one
-// that is left out.
-func emptied(o Opt[string]) bool { s, ok := o.Get(); return ok && s == "" }
-
-// provable reports whether an update of the record can only succeed once its
-// references are known to lead to rows, its columns known to exist and its
-// status known to be one that the column takes: then the count of a bulk answer
-// tells enough.
-func provable(r any) bool {
-	small := func(o Opt[int]) bool { n, ok := o.Get(); return !ok || n >= math.MinInt32 && n <= math.MaxInt32 }
-	switch r := r.(type) {
-	case *Operation:
-		return len(r.Extra) == 0 && !r.Sequence.IsNull() && small(r.Sequence) && !r.EstimatedTimeMinutes.IsNull()
-	case *Cell:
-		return len(r.Extra) == 0 && !r.Sequence.IsNull() && small(r.Sequence)
-	}
-	return false
-}
-
-// foreign reports a record that, as documented, has fields for which servers that
-// count have no column: none stores it so.
-func foreign(r any) bool {
-	switch r := r.(type) {
-	case *Job:
-		return len(r.Parts) > 0
-	case *Part:
-		return r.JobID == "" || len(r.Operations) > 0
-	case *Operation:
-		return r.PartID == "" || r.CellID == "" || r.EstimatedTimeMinutes.IsSet()
-	}
-	return false
-}
-
-// required are the fields of a record that servers which count store no row without,
-// and that it leaves out, as they go on the wire: with what the caller gave, who may
-// have given more than is sent, or with what the documented server gives a new row.
-// The place is a cell's on the board.
-func required(r, given any, place int) (fields []byte) {
-	add := func(extra map[string]any, name string, value any) {
-		if _, known := extra[name]; !known {
-			b, _ := json.Marshal(value) // a number or a text
-			fields = append(append(fields, `,"`+name+`":`...), b...)
-		}
-	}
-	switch r := r.(type) {
-	case *Part:
-		if g, ok := given.(*Part); ok && !r.Material.IsSet() {
-			add(r.Extra, "material", g.Material.Or("Unknown"))
-		}
-	case *Operation:
-		g, ok := given.(*Operation)
-		if ok && !r.Sequence.IsSet() {
-			add(r.Extra, "sequence", g.Sequence.Or(1))
-		}
-		if ok && !r.EstimatedTimeMinutes.IsSet() {
-			add(r.Extra, "estimated_time", g.EstimatedTimeMinutes.Or(0))
-		}
-	case *Cell:
-		if g, ok := given.(*Cell); ok && !r.Sequence.IsSet() {
-			add(r.Extra, "sequence", g.Sequence.Or(place))
-		}
-	}
-	return fields
-}
-
 // WithOverwritingUpdates lets a record that leaves fields out be sent to a
 // server that fills them with defaults on an update (v0.1 does: a part's
 // material and quantity, an operation's sequence and time, a cell's color and
@@ -504,36 +418,6 @@ func (d *dialect) sawSingle(out *result) {
 // diffable reports whether the unified endpoint can tell of the entity's keys
 // which exist.
 func diffable(e Entity) bool { return e == EntityJobs || e == EntityParts || e == EntityResources }
-
-// statusSet reports a record whose work status a filling server's bulk would
-// pass over on an update; its single sync does not.
-func statusSet(r any) bool {
-	switch r := r.(type) {
-	case *Job:
-		return r.Status.IsSet()
-	case *Part:
-		return r.Status.IsSet()
-	case *Operation:
-		return r.Status.IsSet()
-	}
-	return false
-}
-
-// knownStatus reports a work status that every server takes, so that nothing
-// can be wrong with it.
-func knownStatus(r any) bool {
-	var o Opt[WorkStatus]
-	switch r := r.(type) {
-	case *Job:
-		o = r.Status
-	case *Part:
-		o = r.Status
-	case *Operation:
-		o = r.Status
-	}
-	s, _ := o.Get()
-	return s == WorkNotStarted || s == WorkInProgress || s == WorkCompleted || s == WorkOnHold
-}
 
 // probe recognises the server by an empty bulk, which changes nothing. What it
 // can't tell the run itself will.

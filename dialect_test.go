@@ -75,6 +75,10 @@ func maybe[T any](r *rand.Rand, w wanted, column string, v T, nullable bool) ery
 
 type program struct {
 	data   eryxon.Dataset
+	cells  []eryxon.Cell
+	jobs   []eryxon.Job
+	parts  []eryxon.Part
+	ops    []eryxon.Operation
 	wanted map[string]wanted // by entity and external id
 	links  map[string]string // part → job, operation → part
 }
@@ -207,6 +211,7 @@ func randomRound(r *rand.Rand, round int, size int, full bool) *program {
 		}
 		ops = append(ops, o)
 	}
+	p.cells, p.jobs, p.parts, p.ops = cells, jobs, parts, ops
 	p.data = eryxon.Dataset{Cells: eryxon.FromSlice(cells), Resources: eryxon.FromSlice(resources), Jobs: eryxon.FromSlice(jobs),
 		Parts: eryxon.FromSlice(parts), Operations: eryxon.FromSlice(ops)}
 	return p
@@ -234,14 +239,7 @@ func randomProgram(t *testing.T, release eryxontest.Release, seed uint64) {
 			torment(r, srv)
 		}
 		p := randomRound(r, round, size, round == 0 && r.IntN(3) > 0)
-		before := map[string]eryxontest.Row{}
-		for _, e := range []eryxontest.Entity{eryxontest.Cells, eryxontest.Resources, eryxontest.Jobs, eryxontest.Parts, eryxontest.Operations} {
-			for _, row := range srv.Rows(e) {
-				if id, ok := row["external_id"].(string); ok {
-					before[string(e)+" "+id] = row
-				}
-			}
-		}
+		before := rowsByName(srv)
 		statuses := map[string]eryxon.Outcome{}
 		opts := []eryxon.SyncAllOption{eryxon.WithOutcomes(func(o eryxon.Outcome) error {
 			assert.Equal(t, o.Status == eryxon.StatusSuperseded, o.Err == nil, "%s is %s: why?", o.Key, o.Status)
@@ -251,30 +249,7 @@ func randomProgram(t *testing.T, release eryxontest.Release, seed uint64) {
 		report, _ := client.SyncAll(t.Context(), p.data, opts...) // what failed is looked at record by record
 		time.Sleep(3 * time.Hour)
 		require.Equal(t, p.data.Count().Total(), report.Total().Counts.Total(), "every record ends in one status")
-		for name, want := range p.wanted {
-			e, id, _ := strings.Cut(name, " ")
-			row, there := srv.Row(eryxontest.Entity(e), "SAP", id)
-			o, failed := statuses[name]
-			if !failed && there == (before[name] != nil) && !inData(p.data, e, id) {
-				continue
-			}
-			switch {
-			case !failed:
-				require.Truef(t, there, "round %d: %s is reported as arrived, and is not there", round, name)
-				checkRow(t, round, name, row, want, before[name], srv, p.links[name])
-			case o.Status == eryxon.StatusUnknown:
-			case o.Status == eryxon.StatusSuperseded:
-			default:
-				old := before[name]
-				assert.Equalf(t, old != nil, there, "round %d: %s is %s, and its row came or went: %v", round, name, o.Status, o.Err)
-				for column, v := range old {
-					if column == "updated_at" || column == "synced_at" || column == "sync_hash" {
-						continue
-					}
-					assert.Equalf(t, v, row[column], "round %d: %s is %s, and its %s changed: %v", round, name, o.Status, column, o.Err)
-				}
-			}
-		}
+		p.holdAgainstRows(t, srv, round, before, statuses)
 		assert.Empty(t, srv.Overlaps())
 		if t.Failed() {
 			return
@@ -282,8 +257,152 @@ func randomProgram(t *testing.T, release eryxontest.Release, seed uint64) {
 	}
 }
 
-func inData(d eryxon.Dataset, e, id string) bool {
-	return e != "parts" || !strings.HasPrefix(id, "P") || d.Count().Parts > 0
+// rowsByName are all rows, by entity and external id.
+func rowsByName(srv *eryxontest.Server) map[string]eryxontest.Row {
+	rows := map[string]eryxontest.Row{}
+	for _, e := range []eryxontest.Entity{eryxontest.Cells, eryxontest.Resources, eryxontest.Jobs, eryxontest.Parts, eryxontest.Operations} {
+		for _, row := range srv.Rows(e) {
+			if id, ok := row["external_id"].(string); ok {
+				rows[string(e)+" "+id] = row
+			}
+		}
+	}
+	return rows
+}
+
+// holdAgainstRows compares outcomes, those that are no success by entity and external
+// id, with the rows.
+func (p *program) holdAgainstRows(t *testing.T, srv *eryxontest.Server, round int, before map[string]eryxontest.Row, statuses map[string]eryxon.Outcome) {
+	t.Helper()
+	for name, want := range p.wanted {
+		e, id, _ := strings.Cut(name, " ")
+		row, there := srv.Row(eryxontest.Entity(e), "SAP", id)
+		o, failed := statuses[name]
+		switch {
+		case !failed:
+			require.Truef(t, there, "round %d: %s is reported as arrived, and is not there", round, name)
+			checkRow(t, round, name, row, want, before[name], srv, p.links[name])
+		case o.Status == eryxon.StatusUnknown:
+		case o.Status == eryxon.StatusSuperseded:
+		default:
+			old := before[name]
+			assert.Equalf(t, old != nil, there, "round %d: %s is %s, and its row came or went: %v", round, name, o.Status, o.Err)
+			for column, v := range old {
+				if column == "updated_at" || column == "synced_at" || column == "sync_hash" {
+					continue
+				}
+				assert.Equalf(t, v, row[column], "round %d: %s is %s, and its %s changed: %v", round, name, o.Status, column, o.Err)
+			}
+		}
+	}
+}
+
+// TestNestedOutcomesAreTrueOnEveryRelease does the same entity by entity, with parts
+// and operations nested in others: only of the documented server's nested records
+// nothing is known.
+func TestNestedOutcomesAreTrueOnEveryRelease(t *testing.T) {
+	for _, release := range releases() {
+		t.Run(string(release), func(t *testing.T) {
+			for seed := range runs(t, 15) {
+				ok := t.Run(strconv.Itoa(seed), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) { randomNested(t, release, uint64(seed)) })
+				})
+				if !ok {
+					t.FailNow()
+				}
+			}
+		})
+	}
+}
+
+func randomNested(t *testing.T, release eryxontest.Release, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 4))
+	srv, client := releaseClient(t, release, eryxon.WithAttemptTimeout(time.Minute), eryxon.WithMaxRequestRecords(5+r.IntN(40)))
+	srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "TAKEN"})
+	srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "Twin", "sequence": 1})
+	srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "Twin", "sequence": 2})
+	size := 1 + r.IntN(12)
+	for round := range 3 {
+		if r.IntN(2) == 0 {
+			client = another(t, srv)
+		}
+		if round == 2 {
+			srv.Delete(eryxontest.Jobs, "SAP", "J0")
+		}
+		p := randomRound(r, round, size, round == 0 && r.IntN(3) > 0)
+		before := rowsByName(srv)
+		statuses := map[string]eryxon.Outcome{}
+		unknown := 0
+		note := func(outcomes []eryxon.Outcome) {
+			for _, o := range outcomes {
+				for _, n := range append(o.Nested, o) {
+					if !n.Status.Success() {
+						statuses[string(n.Entity)+" "+n.Key.ExternalID] = n
+					}
+					if n.Status == eryxon.StatusUnknown && n.Err == nil {
+						unknown++
+					}
+				}
+			}
+		}
+		jobs, parts, ops := nest(r, p)
+		res, _ := client.Cells.BulkSync(t.Context(), p.cells) // what failed is looked at record by record
+		note(res.Outcomes)
+		if r.IntN(3) == 0 {
+			for _, j := range jobs {
+				one, _ := client.Jobs.Sync(t.Context(), j)
+				note([]eryxon.Outcome{one.Outcome})
+			}
+		} else {
+			res, _ = client.Jobs.BulkSync(t.Context(), jobs)
+			note(res.Outcomes)
+		}
+		res, _ = client.Parts.BulkSync(t.Context(), parts)
+		note(res.Outcomes)
+		res, _ = client.Operations.BulkSync(t.Context(), ops)
+		note(res.Outcomes)
+		for name := range p.wanted {
+			if strings.HasPrefix(name, "resources ") {
+				delete(p.wanted, name) // not of this test
+			}
+		}
+		p.holdAgainstRows(t, srv, round, before, statuses)
+		if release != eryxontest.Documented {
+			assert.Zero(t, unknown, "round %d: records of which nothing is known, and nothing says why", round)
+		}
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// nest puts some of a program's parts into their jobs, and some of the operations into
+// their parts.
+func nest(r *rand.Rand, p *program) (jobs []eryxon.Job, parts []eryxon.Part, ops []eryxon.Operation) {
+	inPart := map[string][]eryxon.Operation{}
+	for _, o := range p.ops {
+		if part := o.PartExternalID; r.IntN(2) == 0 {
+			o.PartExternalID = ""
+			inPart[part] = append(inPart[part], o)
+		} else {
+			ops = append(ops, o)
+		}
+	}
+	inJob := map[string][]eryxon.Part{}
+	for _, part := range p.parts {
+		part.Operations = inPart[part.ExternalID]
+		if job := part.JobExternalID; r.IntN(2) == 0 {
+			part.JobExternalID = ""
+			inJob[job] = append(inJob[job], part)
+		} else {
+			parts = append(parts, part)
+		}
+	}
+	for _, j := range p.jobs {
+		j.Parts = append(j.Parts, inJob[j.ExternalID]...)
+		jobs = append(jobs, j)
+	}
+	return jobs, parts, ops
 }
 
 // checkRow demands that the row says what the record gave and kept what it

@@ -36,9 +36,9 @@
 // their part: they then inherit the source and need no link. The documented
 // answer does not speak of nested records, so their outcome is unknown; what
 // has to be known of them is known if they are synced on their own. Servers of
-// release v0.8 take none: there the SDK sends them as records of their own,
-// once the one that carried them is through, and their outcomes are as true as
-// any. [Outcome.Nested] accounts for them either way, and what is known to have
+// release v0.8 take none, and those of v0.1 drop some without a word: there the
+// SDK sends them as records of their own, once the one that carried them is
+// through, and their outcomes are as true as any. [Outcome.Nested] accounts for them either way, and what is known to have
 // failed is in the call's error.
 //
 // # Records, keys and rows

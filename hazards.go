@@ -28,6 +28,7 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 	}
 	var safe, doubtful []*sentRecord[R]
 	if err == nil {
+		d.unload(list)
 		safe, list = d.keepFloor(list, ambiguous)
 	}
 	for _, s := range list {
@@ -71,7 +72,12 @@ func (d *delivery[R, P]) hazards(s *sentRecord[R]) []FieldError {
 		return nil
 	}
 	d.scratch = checker{}
-	hazards(&d.scratch, P(&s.record))
+	if s.lifted {
+		alone := s.alone()
+		hazards(&d.scratch, P(&alone))
+	} else {
+		hazards(&d.scratch, P(&s.record))
+	}
 	if s.vetted {
 		d.scratch.details = slices.DeleteFunc(d.scratch.details, overUpdates)
 	}
@@ -208,6 +214,36 @@ func overUpdates(e FieldError) bool {
 // any export and are refused once the server is known to fill.
 func worthAsking(details []FieldError) bool {
 	return slices.ContainsFunc(details, func(d FieldError) bool { return d.Constraint != "ZERO" })
+}
+
+// statusSet reports a record whose work status a filling server's bulk would
+// pass over on an update; its single sync does not.
+func statusSet(r any) bool {
+	switch r := r.(type) {
+	case *Job:
+		return r.Status.IsSet()
+	case *Part:
+		return r.Status.IsSet()
+	case *Operation:
+		return r.Status.IsSet()
+	}
+	return false
+}
+
+// knownStatus reports a work status that every server takes, so that nothing
+// can be wrong with it.
+func knownStatus(r any) bool {
+	var o Opt[WorkStatus]
+	switch r := r.(type) {
+	case *Job:
+		o = r.Status
+	case *Part:
+		o = r.Status
+	case *Operation:
+		o = r.Status
+	}
+	s, _ := o.Get()
+	return s == WorkNotStarted || s == WorkInProgress || s == WorkCompleted || s == WorkOnHold
 }
 
 // passesOverStatus reports whether the server's bulk has not written the work

@@ -10,6 +10,65 @@ import (
 // carries reports a record with others inside it.
 func carries(o *Outcome) bool { return len(o.Nested) > 0 }
 
+// leaveNested takes out of a record what it carries.
+func leaveNested(r any) {
+	switch r := r.(type) {
+	case *Job:
+		r.Parts = nil
+	case *Part:
+		r.Operations = nil
+	}
+}
+
+// dropsNested reports a server that may drop nested records without a word.
+func (co *core) dropsNested() bool { return co.knownToFill() && !co.countsOnly() }
+
+// unload has carriers go without what they carry where the server would drop some of
+// it without a word. It is theirs to go afterwards.
+func (d *delivery[R, P]) unload(list []*sentRecord[R]) {
+	if d.e.cfg.noChecks || d.e.cfg.keepNested || !d.e.co.dropsNested() {
+		return
+	}
+	for _, s := range list {
+		if len(s.nested) > 0 {
+			s.lifted, s.owes = true, true
+			alone := s.alone()
+			s.own, _ = P(&alone).appendJSON(nil, d.e.cfg.source) // which it was with all that it carries
+		}
+	}
+}
+
+// deliverOwed delivers what the records that have been unloaded carried.
+func (d *delivery[R, P]) deliverOwed(list []*sentRecord[R], outcomes []Outcome, ambiguous bool) {
+	if owing, _ := partition(list, func(s *sentRecord[R]) bool { return s.owes }); len(owing) > 0 {
+		d.deliverNested(owing, outcomes, ambiguous)
+	}
+}
+
+// deliverDropped delivers once more what records have carried to a server that was not
+// known, where it turns out to be one that may have dropped some of it.
+func (d *delivery[R, P]) deliverDropped(list []*sentRecord[R], outcomes []Outcome) {
+	arrived := make(map[int]bool)
+	for i := range outcomes {
+		if o := &outcomes[i]; carries(o) && o.Status.Success() {
+			arrived[o.Index] = true
+		}
+	}
+	loaded, _ := partition(list, func(s *sentRecord[R]) bool { return !s.lifted && arrived[s.index] })
+	if len(loaded) == 0 || d.e.cfg.noChecks || d.e.cfg.keepNested || d.e.co.countsOnly() {
+		return
+	}
+	if d.e.co.mightFill() && !d.e.flight.mute.Load() {
+		_, _, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, d.e.flight.seen)
+		if err != nil && unasked(out) { // and would not be the next time
+			d.e.flight.mute.Store(true)
+		}
+	}
+	if d.e.co.dropsNested() {
+		d.deliverNested(loaded, outcomes, true)
+	}
+}
+
 // showRows finds out which of the records that others belong to have a row although
 // they were refused, or may not have been updated: those can be sent, then.
 func (d *delivery[R, P]) showRows(outcomes []Outcome, isParent func(*Outcome) bool) {
@@ -51,6 +110,7 @@ func (d *delivery[R, P]) deliverNested(list []*sentRecord[R], outcomes []Outcome
 	for _, s := range list {
 		if len(s.nested) > 0 {
 			carriers[s.index] = s
+			s.owes = false
 		}
 	}
 	if len(carriers) == 0 {
@@ -65,6 +125,9 @@ func (d *delivery[R, P]) deliverNested(list []*sentRecord[R], outcomes []Outcome
 			continue
 		}
 		if status, cause := childStatus(o, d.e.cfg.strictParents); cause != nil {
+			if ambiguous && d.e.co.dropsNested() { // it may have brought them in
+				status = StatusUnknown
+			}
 			for k := range o.Nested {
 				n := &o.Nested[k]
 				n.Status, n.RequestID = status, ""
@@ -119,7 +182,7 @@ func deliverLifted[C any, PC recordPtr[C], R any, P recordPtr[R]](carrier *engin
 			d.done.outcomes = append(d.done.outcomes, o)
 		}
 	}
-	d.deliverCounted(d.c.live(), ambiguous)
+	d.deliver(d.c.live(), ambiguous)
 	done.stats.add(d.done.stats)
 	if done.end == nil {
 		done.end = d.done.end

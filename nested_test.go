@@ -1,8 +1,11 @@
 package eryxon_test
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -70,7 +73,7 @@ func TestWhatAPassedOverStatusCarriedIsNotUnsent(t *testing.T) {
 	_, err := c.Jobs.BulkSync(t.Context(), []eryxon.Job{{ExternalID: "J", JobNumber: "J"}})
 	require.NoError(t, err)
 	job := eryxon.Job{ExternalID: "J", JobNumber: "J", Status: eryxon.Some(eryxon.WorkOnHold), Parts: []eryxon.Part{steel("P", "")}}
-	res, err := c.Jobs.BulkSync(t.Context(), []eryxon.Job{job}, eryxon.WithRequestBudget(1))
+	res, err := c.Jobs.BulkSync(t.Context(), []eryxon.Job{job}, eryxon.WithRequestBudget(1), eryxon.WithoutChecks())
 	require.ErrorIs(t, err, eryxon.ErrRequestBudget)
 	require.Len(t, srv.Rows(eryxontest.Parts), 1)
 	assert.Equal(t, eryxon.StatusUnknown, res.Outcomes[0].Status)
@@ -88,4 +91,114 @@ func TestOneKeyTwiceInACarrierHasTwoOutcomes(t *testing.T) {
 	assert.Equal(t, eryxon.StatusCreated, res.Nested[0].Status)
 	assert.Equal(t, eryxon.StatusFailed, res.Nested[1].Status)
 	require.ErrorContains(t, res.Nested[1].Err, "estimated_time")
+}
+
+// ways are those to hand in one job, with what became of it.
+func ways(c *eryxon.Client, opts ...eryxon.BulkOption) map[string]func(context.Context, eryxon.Job) (eryxon.Outcome, error) {
+	return map[string]func(context.Context, eryxon.Job) (eryxon.Outcome, error){
+		"Sync": func(ctx context.Context, j eryxon.Job) (eryxon.Outcome, error) {
+			res, err := c.Jobs.Sync(ctx, j)
+			return res.Outcome, err
+		},
+		"BulkSync": func(ctx context.Context, j eryxon.Job) (eryxon.Outcome, error) {
+			res, err := c.Jobs.BulkSync(ctx, []eryxon.Job{j}, opts...)
+			return res.Outcomes[0], err
+		},
+		"Stream": func(ctx context.Context, j eryxon.Job) (o eryxon.Outcome, err error) {
+			st := c.Jobs.Stream(ctx, func(yield func(eryxon.Job, error) bool) { yield(j, nil) }, opts...)
+			for out := range st.All() {
+				o = out
+			}
+			return o, st.Err()
+		},
+	}
+}
+
+// A server that drops nested records without a word is sent them on their own, whether
+// or not it was known to be one: each has a true outcome.
+func TestNestedRecordsThatAServerDropsAreToldOf(t *testing.T) {
+	for known, release := range map[string]eryxon.Release{"known": eryxon.ReleaseV01, "met": eryxon.ReleaseUnknown} {
+		for _, way := range []string{"Sync", "BulkSync", "Stream"} {
+			t.Run(known+" "+way, func(t *testing.T) {
+				srv, c := releaseClient(t, eryxontest.V01, eryxon.WithRelease(release))
+				_, err := another(t, srv).SyncAll(t.Context(), eryxon.Dataset{Cells: shopFloor().Cells})
+				require.NoError(t, err)
+				good, twin := steel("GOOD", ""), steel("TWIN", "")
+				twin.PartNumber = good.PartNumber
+				good.Operations = cuts("", 2, whole)
+				good.Operations[1].CellName = "Nowhere"
+				twin.Operations = cuts("", 1, whole)
+				twin.Operations[0].ExternalID = "O2"
+				o, _ := ways(c)[way](t.Context(), eryxon.Job{ExternalID: "J", JobNumber: "J", Parts: []eryxon.Part{good, twin}})
+				assert.Equal(t, eryxon.StatusCreated, o.Status)
+				require.Len(t, o.Nested, 5)
+				for _, n := range o.Nested {
+					_, stored := srv.Row(eryxontest.Entity(n.Entity), n.Key.Source, n.Key.ExternalID)
+					assert.Equal(t, stored, n.Status.Success(), "%s %s: %s", n.Entity, n.Key, n.Status)
+				}
+				assert.ErrorIs(t, o.Nested[2].Err, eryxon.ErrParentNotFound)
+				assert.ErrorIs(t, o.Nested[3].Err, eryxon.ErrNaturalKeyTaken)
+				last := eryxon.StatusParentFailed
+				if known == "met" {
+					last = eryxon.StatusUnknown // it was sent, in its carrier
+				}
+				assert.Equal(t, last, o.Nested[4].Status)
+			})
+		}
+	}
+}
+
+// What a nested record would overwrite is its own matter there, not its carrier's.
+func TestNestedRecordsOfAServerThatFillsAreRefusedByThemselves(t *testing.T) {
+	for _, way := range []string{"Sync", "BulkSync", "Stream"} {
+		t.Run(way, func(t *testing.T) {
+			srv, c := releaseClient(t, eryxontest.V01)
+			_, err := another(t, srv).SyncAll(t.Context(), shopFloor("OLD"))
+			require.NoError(t, err)
+			bare := func(id string) eryxon.Part { return eryxon.Part{ExternalID: id, PartNumber: id} }
+			o, err := ways(c)[way](t.Context(), eryxon.Job{ExternalID: "J", JobNumber: "J", Customer: eryxon.Some("Acme"), Parts: []eryxon.Part{bare("OLD"), bare("NEW")}})
+			if way != "Stream" { // whose outcomes tell
+				require.ErrorIs(t, err, eryxon.ErrValidation)
+			}
+			assert.Equal(t, []eryxon.Status{eryxon.StatusUpdated, eryxon.StatusFailed, eryxon.StatusCreated}, []eryxon.Status{o.Status, o.Nested[0].Status, o.Nested[1].Status})
+			old, _ := srv.Row(eryxontest.Parts, "SAP", "OLD")
+			assert.Equal(t, "Steel", old["material"])
+		})
+	}
+}
+
+// As documented, nested records go in their carrier's one request; a server that does
+// not tell its limits is asked once whether it drops some.
+func TestNestedRecordsTravelInTheirCarrier(t *testing.T) {
+	limits := func(always bool) []eryxontest.Option {
+		return []eryxontest.Option{eryxontest.WithQuota(100, time.Hour), eryxontest.WithHeadersAlways(always)}
+	}
+	v01 := []eryxontest.Option{eryxontest.WithRelease(eryxontest.V01)}
+	for name, tt := range map[string]struct {
+		server           []eryxontest.Option
+		opts             []eryxon.BulkOption
+		first, afterward int // requests
+	}{
+		"as documented":  {limits(true), nil, 1, 1},
+		"of no limits":   {limits(false), nil, 2, 1},
+		"without checks": {v01, []eryxon.BulkOption{eryxon.WithoutChecks()}, 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := eryxontest.NewServer(t, tt.server...)
+			bulk := ways(another(t, srv), tt.opts...)["BulkSync"]
+			for i, want := range []int{tt.first, tt.afterward} {
+				before := len(srv.Requests())
+				o, err := bulk(t.Context(), eryxon.Job{ExternalID: fmt.Sprint(i), JobNumber: fmt.Sprint(i), Parts: []eryxon.Part{steel(fmt.Sprint("P", i), "")}})
+				require.NoError(t, err)
+				assert.Len(t, srv.Requests()[before:], want)
+				assert.Equal(t, eryxon.StatusUnknown, o.Nested[0].Status)
+				assert.Len(t, srv.Rows(eryxontest.Parts), i+1)
+			}
+		})
+	}
+	srv, c := releaseClient(t, eryxontest.V01)
+	data := eryxon.Dataset{Jobs: eryxon.FromSlice([]eryxon.Job{{ExternalID: "J", JobNumber: "J", Parts: []eryxon.Part{steel("P", "")}}})}
+	_, err := c.SyncAll(t.Context(), data, eryxon.WithNested())
+	require.NoError(t, err)
+	assert.Len(t, srv.Requests(), 1, "the caller wants no more")
 }

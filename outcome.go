@@ -127,8 +127,8 @@ type Outcome struct {
 	// inside it, depth first; their Index counts within the list they came in.
 	// The documented answer does not speak of them: sent inside it they are
 	// unknown, whatever became of the record that carried them. Where a server
-	// takes no nested records they are sent on their own, and each has a true
-	// outcome.
+	// takes no nested records, or drops some without a word, they are sent on
+	// their own, and each has a true outcome.
 	Nested []Outcome
 
 	there bool // its row was seen after all, whatever became of the record

@@ -171,11 +171,9 @@ func withConfig(cfg *config) CallOption {
 // translate rewrites a record for a server that takes UUIDs for references and
 // knows no nested records. It changes the copy that it is given.
 func (co *core) translate(r any, source string, jobs, parts map[Key]string, cells map[string][]string) error {
+	leaveNested(r)
 	switch r := r.(type) {
-	case *Job:
-		r.Parts = nil
 	case *Part:
-		r.Operations = nil
 		if r.JobID == "" {
 			key := Key{r.recordKey(source).Source, r.JobExternalID}
 			if r.JobID = jobs[key]; r.JobID == "" {
@@ -388,7 +386,7 @@ func (d *delivery[R, P]) pin(list []*sentRecord[R], ids map[Key]string, cellID f
 			d.untranslatable(s, d.e.co.noParent(parent), ambiguous)
 			continue
 		}
-		copied := s.record
+		copied := s.alone()
 		s.own, s.pinned = nil, ok && id != "" // by no id that it was sent with before
 		if s.pinned {
 			switch r := any(P(&copied)).(type) {
@@ -402,7 +400,7 @@ func (d *delivery[R, P]) pin(list []*sentRecord[R], ids map[Key]string, cellID f
 		if cell != nil && cellID != nil {
 			cell.CellID = cellID(cell.CellName)
 		}
-		if s.pinned || cell != nil && cell.CellID != "" {
+		if s.pinned || s.lifted || cell != nil && cell.CellID != "" {
 			var err error
 			if s.own, err = P(&copied).appendJSON(nil, d.e.cfg.source); err != nil {
 				d.untranslatable(s, err, ambiguous)

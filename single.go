@@ -111,7 +111,7 @@ func (s *syncer[R, P, Row]) syncRemembered(ctx context.Context, cfg *config, r P
 // vet refuses a record that the server would not store as it is, or that would
 // overwrite what it leaves out; the error is the server's, which could not be asked.
 // Of a cell that seems to be new it returns the cells there are.
-func (s *syncer[R, P, Row]) vet(ctx context.Context, cfg *config, r P, key Key) (cells cellRows, refused, err error) {
+func (s *syncer[R, P, Row]) vet(ctx context.Context, cfg *config, r P, o *Outcome) (cells cellRows, refused, err error) {
 	var rules checker
 	if !cfg.overwrite {
 		hazards(&rules, r)
@@ -123,7 +123,9 @@ func (s *syncer[R, P, Row]) vet(ctx context.Context, cfg *config, r P, key Key) 
 	if !fills || err != nil {
 		return nil, nil, err
 	}
-	switch refused := rules.err(0, key); {
+	switch refused := rules.err(0, o.Key); {
+	case len(r.nested(cfg.source)) > 0: // each goes on its own there
+		return nil, nil, nil
 	case !onlyOnUpdate(rules.details):
 		return nil, refused, nil
 	case s.at.entity == EntityCells:
@@ -134,11 +136,13 @@ func (s *syncer[R, P, Row]) vet(ctx context.Context, cfg *config, r P, key Key) 
 			return nil, refused, err
 		}
 		return cells, nil, nil
-	case diffable(s.at.entity) && !s.co.shared.dialect.isThere(s.at.entity, key):
-		found, _, err := s.co.diffKeys(ctx, cfg, s.at.entity, []Key{key}, false)
-		if err == nil && found[key].status == DiffCreate {
+	case diffable(s.at.entity) && (len(o.Nested) > 0 || !s.co.shared.dialect.isThere(s.at.entity, o.Key)):
+		found, _, err := s.co.diffKeys(ctx, cfg, s.at.entity, []Key{o.Key}, false)
+		row := found[o.Key]
+		if err == nil && row.status == DiffCreate {
 			return nil, nil, nil
 		}
+		o.show(&row) // for what it carries
 		return nil, refused, nil
 	default:
 		return nil, refused, nil
@@ -173,8 +177,11 @@ func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *Syn
 	if s.co.countsOnly() {
 		return res, s.syncCounted(ctx, cfg, r, res)
 	}
-	cells, refused, err := s.vet(ctx, cfg, r, res.Key)
+	loaded := len(r.nested(cfg.source)) > 0
+	cells, refused, err := s.vet(ctx, cfg, r, &res.Outcome)
 	switch {
+	case loaded && s.co.dropsNested():
+		return res, s.syncUnloaded(ctx, cfg, r, res)
 	case err != nil:
 		return res, res.close(err)
 	case refused != nil:
@@ -218,6 +225,9 @@ func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *Syn
 	}
 	err = res.close(cause)
 	res.nameTaken(r)
+	if loaded && err == nil && s.co.dropsNested() { // as it turns out
+		return res, s.syncNested(ctx, cfg, r, res, nil, true)
+	}
 	return res, err
 }
 
@@ -319,17 +329,49 @@ func notCleared(sent, row []byte) string {
 	return ""
 }
 
+// syncUnloaded syncs a record and then what it carries, for a server that would drop
+// some of that without a word.
+func (s *syncer[R, P, Row]) syncUnloaded(ctx context.Context, cfg *config, r P, res *SyncResult[Row]) error {
+	alone := *r
+	leaveNested(P(&alone))
+	_, err := s.send(ctx, cfg, P(&alone), res)
+	return s.syncNested(ctx, cfg, r, res, err, false)
+}
+
+// syncNested syncs what a record carries that is through, with the given error.
+// Ambiguous means that it may have brought some of it in.
+func (s *syncer[R, P, Row]) syncNested(ctx context.Context, cfg *config, r P, res *SyncResult[Row], own error, ambiguous bool) error {
+	f := newFlight(ctx, s.co, cfg)
+	defer f.close()
+	d, err := s.deliveryOf(f, cfg, r, res)
+	if err != nil {
+		return err
+	}
+	outcomes := []Outcome{res.Outcome}
+	d.deliverNested(d.c.live(), outcomes, ambiguous)
+	res.Outcome = outcomes[0]
+	return res.err(own)
+}
+
+// deliveryOf is a delivery of one record.
+func (s *syncer[R, P, Row]) deliveryOf(f *flight, cfg *config, r P, res *SyncResult[Row]) (*delivery[R, P], error) {
+	f.seen.single = true
+	d := &delivery[R, P]{e: newEngine[R, P](s.co, s.at, cfg, f), c: newChunk[R](s.at.entity), left: searchRequests, doubts: doubtRequests}
+	if _, err := add(d.c, r, res.Key, 0, cfg.source, math.MaxInt); err != nil {
+		res.Status = StatusFailed
+		return nil, res.close(err)
+	}
+	return d, nil
+}
+
 // syncCounted is the single sync on a server that takes UUIDs for references:
 // the record is translated first, and what is nested in it goes afterwards.
 func (s *syncer[R, P, Row]) syncCounted(ctx context.Context, cfg *config, r P, res *SyncResult[Row]) error {
 	f := newFlight(ctx, s.co, cfg)
 	defer f.close()
-	f.seen.single = true
-	e := newEngine[R, P](s.co, s.at, cfg, f)
-	d := &delivery[R, P]{e: e, c: newChunk[R](s.at.entity), left: searchRequests, doubts: doubtRequests}
-	if _, err := add(d.c, r, res.Key, 0, cfg.source, math.MaxInt); err != nil {
-		res.Status = StatusFailed
-		return res.close(err)
+	d, err := s.deliveryOf(f, cfg, r, res)
+	if err != nil {
+		return err
 	}
 	list := d.c.live()
 	if s.at.entity == EntityParts {
@@ -363,7 +405,7 @@ func (s *syncer[R, P, Row]) syncCounted(ctx context.Context, cfg *config, r P, r
 		s.co.shared.dialect.remember(s.at.entity, res.Key, id)
 	}
 	d.forgetDeleted(list[0], cause)
-	err := res.close(cause)
+	err = res.close(cause)
 	outcomes := []Outcome{res.Outcome}
 	d.showRows(outcomes, carries)
 	d.deliverNested(list, outcomes, false)

@@ -63,9 +63,9 @@ func WithParentsInDataset() SyncAllOption {
 
 // WithNested sends parts and operations that are nested in a job or part
 // inside it, where requests matter more than outcomes: what became of them is
-// then unknown, unless the server takes none. By default SyncAll lifts them out
-// and syncs them as records of their own, counted after those of the entity's
-// own input.
+// then unknown, unless the server takes none; some servers drop what they can't
+// store without a word. By default SyncAll lifts them out and syncs them as
+// records of their own, counted after those of the entity's own input.
 func WithNested() SyncAllOption {
 	return syncAllOption(func(c *config) error { c.keepNested = true; return nil })
 }

@@ -35,6 +35,32 @@ func (co *core) alone(e Entity) func(context.Context) (end func()) {
 	}
 }
 
+// unifiable reports whether the unified endpoint writes every field that the
+// record gives. Partial means that it would overwrite fields of an existing row
+// that the record leaves out.
+func unifiable(r any) (ok, partial bool) {
+	switch r := r.(type) {
+	case *Job:
+		return len(r.Extra) == 0 && !r.Status.IsSet() &&
+			!r.Customer.IsNull() && !r.DueDate.IsNull() && !r.Priority.IsNull() && !r.Notes.IsNull() &&
+			!emptied(r.Customer) && !emptied(r.Notes), false
+	case *Part:
+		return len(r.Extra) == 0 && !r.Status.IsSet() &&
+				!r.Material.IsNull() && !r.Quantity.IsNull() && !r.Notes.IsNull() && !emptied(r.Material) && !emptied(r.Notes),
+			!r.Material.IsSet() || !r.Quantity.IsSet()
+	case *Resource:
+		return len(r.Extra) == 0 &&
+				!r.Description.IsNull() && !r.Identifier.IsNull() && !r.Location.IsNull() && !r.Status.IsNull() && !r.Active.IsNull() &&
+				!emptied(r.Description) && !emptied(r.Identifier) && !emptied(r.Location),
+			!r.Status.IsSet() || !r.Active.IsSet()
+	}
+	return false, false
+}
+
+// emptied reports an empty string, which the unified endpoint takes for one
+// that is left out.
+func emptied(o Opt[string]) bool { s, ok := o.Get(); return ok && s == "" }
+
 // deliverUnified takes the fast route for the records that it can carry.
 func (d *delivery[R, P]) deliverUnified(list []*sentRecord[R], ambiguous bool) {
 	var carried, partial, updates, others []*sentRecord[R]
@@ -124,7 +150,7 @@ func (d *delivery[R, P]) existence(list []*sentRecord[R], cells cellRows) (exist
 		})
 	}
 	existing, list = partition(list, func(s *sentRecord[R]) bool {
-		if d.e.isParent != nil && d.e.isParent(s.index) {
+		if s.lifted || d.e.isParent != nil && d.e.isParent(s.index) {
 			return false // to send its children takes more than memory
 		}
 		return d.dialect().isThere(d.c.entity, s.key) || d.e.cfg.run.id(d.c.entity, s.key) != ""

@@ -3,6 +3,7 @@ package eryxon
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -118,6 +119,21 @@ func (d *delivery[R, P]) deliverTwice(list []*sentRecord[R], ambiguous bool) {
 		return
 	}
 	d.deliverBlindly(odd, ambiguous)
+}
+
+// provable reports whether an update of the record can only succeed once its
+// references are known to lead to rows, its columns known to exist and its
+// status known to be one that the column takes: then the count of a bulk answer
+// tells enough.
+func provable(r any) bool {
+	small := func(o Opt[int]) bool { n, ok := o.Get(); return !ok || n >= math.MinInt32 && n <= math.MaxInt32 }
+	switch r := r.(type) {
+	case *Operation:
+		return len(r.Extra) == 0 && !r.Sequence.IsNull() && small(r.Sequence) && !r.EstimatedTimeMinutes.IsNull()
+	case *Cell:
+		return len(r.Extra) == 0 && !r.Sequence.IsNull() && small(r.Sequence)
+	}
+	return false
 }
 
 // storable reports whether the server has stored a record of the entity, or of a
@@ -247,6 +263,20 @@ func (d *delivery[R, P]) isKnown(s *sentRecord[R]) bool {
 	return cmpOr(d.dialect().id(d.c.entity, s.key), d.e.cfg.run.id(d.c.entity, s.key)) != ""
 }
 
+// foreign reports a record that, as documented, has fields for which servers that
+// count have no column: none stores it so.
+func foreign(r any) bool {
+	switch r := r.(type) {
+	case *Job:
+		return len(r.Parts) > 0
+	case *Part:
+		return r.JobID == "" || len(r.Operations) > 0
+	case *Operation:
+		return r.PartID == "" || r.CellID == "" || r.EstimatedTimeMinutes.IsSet()
+	}
+	return false
+}
+
 // deliverMisread delivers once more what was sent as documented, and turned out to
 // have gone to a server that counts. What that claims proves nothing, and it may not
 // even have understood the references.
@@ -306,6 +336,19 @@ func (d *delivery[R, P]) shownMade(list []*sentRecord[R], out *result) (others [
 		}
 	}
 	return others, written
+}
+
+// deliverToFind delivers a few cells to a server that may be one that counts, where
+// updates of so few go one by one: the first tells. Elsewhere that costs a request.
+func (d *delivery[R, P]) deliverToFind(list []*sentRecord[R], ambiguous bool) {
+	first := len(d.done.outcomes)
+	d.deliverSingly(list[:1], ambiguous)
+	d.dialect().sawPages(false) // they have told what they can
+	if d.e.co.countsOnly() && d.done.outcomes[first].Status == StatusUpdated {
+		d.deliverSingly(list[1:], ambiguous)
+		return
+	}
+	d.deliverOne(list[1:], ambiguous)
 }
 
 // newCells finds out what became of cells of which a server that was not known
