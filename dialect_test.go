@@ -43,11 +43,16 @@ func another(t *testing.T, srv *eryxontest.Server, opts ...eryxon.Option) *eryxo
 // TestOutcomesAreTrueOnEveryRelease syncs random datasets, updates of part of
 // the fields and faults included, and holds every outcome against the rows.
 func TestOutcomesAreTrueOnEveryRelease(t *testing.T) {
+	onEveryRelease(t, randomProgram)
+}
+
+func onEveryRelease(t *testing.T, program func(t *testing.T, release eryxontest.Release, seed uint64)) {
+	t.Helper()
 	for _, release := range releases() {
 		t.Run(string(release), func(t *testing.T) {
 			for seed := range runs(t, 15) {
 				ok := t.Run(strconv.Itoa(seed), func(t *testing.T) {
-					synctest.Test(t, func(t *testing.T) { randomProgram(t, release, uint64(seed)) })
+					synctest.Test(t, func(t *testing.T) { program(t, release, uint64(seed)) })
 				})
 				if !ok {
 					t.FailNow()
@@ -301,18 +306,7 @@ func (p *program) holdAgainstRows(t *testing.T, srv *eryxontest.Server, round in
 // and operations nested in others: only of the documented server's nested records
 // nothing is known.
 func TestNestedOutcomesAreTrueOnEveryRelease(t *testing.T) {
-	for _, release := range releases() {
-		t.Run(string(release), func(t *testing.T) {
-			for seed := range runs(t, 15) {
-				ok := t.Run(strconv.Itoa(seed), func(t *testing.T) {
-					synctest.Test(t, func(t *testing.T) { randomNested(t, release, uint64(seed)) })
-				})
-				if !ok {
-					t.FailNow()
-				}
-			}
-		})
-	}
+	onEveryRelease(t, randomNested)
 }
 
 func randomNested(t *testing.T, release eryxontest.Release, seed uint64) {
