@@ -31,6 +31,7 @@ func (d *delivery[R, P]) unload(list []*sentRecord[R]) {
 	}
 	for _, s := range list {
 		if len(s.nested) > 0 {
+			d.e.flight.seen.keepMade()
 			s.lifted, s.owes = true, true
 			alone := s.alone()
 			s.own, _ = P(&alone).appendJSON(nil, d.e.cfg.source) // which it was with all that it carries
@@ -58,14 +59,28 @@ func (d *delivery[R, P]) deliverDropped(list []*sentRecord[R], outcomes []Outcom
 	if len(loaded) == 0 || d.e.cfg.noChecks || d.e.cfg.keepNested || d.e.co.countsOnly() {
 		return
 	}
+	var untold error
 	if d.e.co.mightFill() && !d.e.flight.mute.Load() {
 		_, _, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, d.e.flight.seen)
-		if err != nil && unasked(out) { // and would not be the next time
+		if untold = err; err != nil && unasked(out) { // and would not be the next time
 			d.e.flight.mute.Store(true)
+			untold = nil
 		}
 	}
-	if d.e.co.dropsNested() {
+	for _, s := range loaded {
+		s.lifted = true // once is enough
+	}
+	switch {
+	case d.e.co.dropsNested():
 		d.deliverNested(loaded, outcomes, true)
+	case untold != nil:
+		for i := range outcomes {
+			if arrived[outcomes[i].Index] {
+				for k := range outcomes[i].Nested {
+					outcomes[i].Nested[k].fail(&RecordError{cause: untold})
+				}
+			}
+		}
 	}
 }
 
@@ -118,6 +133,7 @@ func (d *delivery[R, P]) deliverNested(list []*sentRecord[R], outcomes []Outcome
 	}
 	var parts []Part
 	var ops []Operation
+	var waiting []*Outcome
 	for i := range outcomes {
 		o := &outcomes[i]
 		s, carries := carriers[o.Index]
@@ -144,60 +160,66 @@ func (d *delivery[R, P]) deliverNested(list []*sentRecord[R], outcomes []Outcome
 			r.ExternalSource = s.key.Source
 			ops = append(ops, liftOperations(r)...)
 		}
+		for k := range o.Nested {
+			waiting = append(waiting, &o.Nested[k])
+		}
 	}
 	settled := make(map[entityKey][]*Outcome) // in the order of the records
 	deliverLifted[Part, *Part](d.e, &d.done, parts, ambiguous, settled)
 	deliverLifted[Operation, *Operation](d.e, &d.done, ops, ambiguous, settled)
-	for i := range outcomes {
-		for k := range outcomes[i].Nested {
-			n := &outcomes[i].Nested[k]
-			key := entityKey{n.Entity, n.Key}
-			if all := settled[key]; len(all) > 0 {
-				o := all[0]
-				if len(all) > 1 {
-					settled[key] = all[1:]
-				}
-				n.Status, n.ID, n.Err, n.Record, n.RequestID, n.Attempts = o.Status, o.ID, o.Err, o.Record, o.RequestID, o.Attempts
-				if e, ok := n.recordError(); ok {
-					e.Index = n.Index
-				}
-			}
+	for _, n := range waiting {
+		key := entityKey{n.Entity, n.Key}
+		if len(settled[key]) == 0 {
+			continue
+		}
+		o := settled[key][0]
+		settled[key] = settled[key][1:]
+		n.Status, n.ID, n.Err, n.Record, n.RequestID, n.Attempts = o.Status, o.ID, o.Err, o.Record, o.RequestID, o.Attempts
+		if e, ok := n.recordError(); ok {
+			e.Index = n.Index
 		}
 	}
 }
 
-// deliverLifted delivers lifted records as a part of another delivery.
+// deliverLifted delivers lifted records as a part of another delivery. Of those that
+// share an external id each has a request of its own.
 func deliverLifted[C any, PC recordPtr[C], R any, P recordPtr[R]](carrier *engine[R, P], done *finishedChunk, list []C, ambiguous bool, settled map[entityKey][]*Outcome) {
-	if len(list) == 0 {
-		return
-	}
-	e := newEngine[C, PC](carrier.co, newEndpoint(entityOf[C]()), carrier.cfg, carrier.flight)
-	d := &delivery[C, PC]{e: e, c: newChunk[C](e.at.entity), left: searchRequests, doubts: doubtRequests}
-	d.done.end = done.end
-	for i := range list {
-		r := PC(&list[i])
-		if _, err := add(d.c, r, r.recordKey(carrier.cfg.source), i, carrier.cfg.source, math.MaxInt); err != nil {
-			o := Outcome{Entity: e.at.entity, Index: i, Key: r.recordKey(carrier.cfg.source), Status: StatusFailed, Record: list[i]}
-			_ = o.close(err) // the outcome keeps it
-			d.done.outcomes = append(d.done.outcomes, o)
+	for len(list) > 0 {
+		e := newEngine[C, PC](carrier.co, newEndpoint(entityOf[C]()), carrier.cfg, carrier.flight)
+		d := &delivery[C, PC]{e: e, c: newChunk[C](e.at.entity), left: searchRequests, doubts: doubtRequests}
+		d.done.end = done.end
+		var later []C
+		for i := range list {
+			r := PC(&list[i])
+			key := r.recordKey(carrier.cfg.source)
+			if _, there := d.c.ids[key.ExternalID]; there {
+				later = append(later, list[i])
+				continue
+			}
+			if _, err := add(d.c, r, key, i, carrier.cfg.source, math.MaxInt); err != nil {
+				o := Outcome{Entity: e.at.entity, Index: i, Key: key, Status: StatusFailed, Record: list[i], Nested: r.nested(carrier.cfg.source)}
+				_ = o.close(err) // the outcome keeps it
+				d.done.outcomes = append(d.done.outcomes, o)
+			}
 		}
-	}
-	d.deliver(d.c.live(), ambiguous)
-	done.stats.add(d.done.stats)
-	if done.end == nil {
-		done.end = d.done.end
-	}
-	slices.SortStableFunc(d.done.outcomes, func(a, b Outcome) int { return a.Index - b.Index })
-	for i := range d.done.outcomes {
-		o := &d.done.outcomes[i]
-		keep := func(o *Outcome) {
-			key := entityKey{o.Entity, o.Key}
-			settled[key] = append(settled[key], o)
+		d.deliver(d.c.live(), ambiguous)
+		done.stats.add(d.done.stats)
+		if done.end == nil {
+			done.end = d.done.end
 		}
-		keep(o)
-		for k := range o.Nested {
-			keep(&o.Nested[k])
+		slices.SortStableFunc(d.done.outcomes, func(a, b Outcome) int { return a.Index - b.Index })
+		for i := range d.done.outcomes {
+			o := &d.done.outcomes[i]
+			keep := func(o *Outcome) {
+				key := entityKey{o.Entity, o.Key}
+				settled[key] = append(settled[key], o)
+			}
+			keep(o)
+			for k := range o.Nested {
+				keep(&o.Nested[k])
+			}
 		}
+		list = later
 	}
 }
 

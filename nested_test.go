@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -196,9 +197,173 @@ func TestNestedRecordsTravelInTheirCarrier(t *testing.T) {
 			}
 		})
 	}
-	srv, c := releaseClient(t, eryxontest.V01)
+	srv, c := releaseClient(t, eryxontest.V01, eryxon.WithRelease(eryxon.ReleaseV01), eryxon.WithoutChecks())
+	_, err := c.Jobs.Sync(t.Context(), eryxon.Job{ExternalID: "J", JobNumber: "J", Parts: []eryxon.Part{steel("P", "")}})
+	require.NoError(t, err)
+	assert.Len(t, srv.Requests(), 1, "a single sync, without checks")
+	srv, c = releaseClient(t, eryxontest.V01)
 	data := eryxon.Dataset{Jobs: eryxon.FromSlice([]eryxon.Job{{ExternalID: "J", JobNumber: "J", Parts: []eryxon.Part{steel("P", "")}}})}
-	_, err := c.SyncAll(t.Context(), data, eryxon.WithNested())
+	_, err = c.SyncAll(t.Context(), data, eryxon.WithNested())
 	require.NoError(t, err)
 	assert.Len(t, srv.Requests(), 1, "the caller wants no more")
+}
+
+// Nested records whose ids are equal, of two sources, go in requests of their own:
+// answers name no source.
+func TestNestedRecordsOfTwoSourcesAreNotMixedUp(t *testing.T) {
+	srv, c := releaseClient(t, eryxontest.V01, eryxon.WithRelease(eryxon.ReleaseV01))
+	_, err := c.SyncAll(t.Context(), eryxon.Dataset{Cells: shopFloor().Cells})
+	require.NoError(t, err)
+	srv.Script("/api-parts/bulk-sync", eryxontest.OmitRecord())
+	twin, carrier := steel("T", ""), steel("P", "")
+	twin.PartNumber, carrier.Operations = "P", cuts("", 1, whole)
+	res, err := c.Jobs.BulkSync(t.Context(), []eryxon.Job{
+		{ExternalID: "A", JobNumber: "A", Parts: []eryxon.Part{twin, carrier}},
+		{ExternalID: "B", ExternalSource: "OTHER", JobNumber: "B", Parts: []eryxon.Part{steel("P", "")}}})
+	require.Error(t, err)
+	assert.Equal(t, eryxon.StatusUnknown, res.Outcomes[0].Nested[1].Status, "the answer does not mention it")
+	assert.Equal(t, eryxon.StatusCreated, res.Outcomes[1].Nested[0].Status)
+	assert.Empty(t, srv.Rows(eryxontest.Operations))
+}
+
+// One nested key in two carriers has the outcome, in each, of what was sent for it.
+func TestOneNestedKeyInTwoCarriers(t *testing.T) {
+	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08} {
+		srv, c := releaseClient(t, release)
+		srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "TAKEN"})
+		_, err := c.Jobs.Sync(t.Context(), eryxon.Job{ExternalID: "0", JobNumber: "0"})
+		require.NoError(t, err)
+		res, err := c.Jobs.BulkSync(t.Context(), []eryxon.Job{
+			{ExternalID: "A", JobNumber: "TAKEN", Parts: []eryxon.Part{steel("P", "")}},
+			{ExternalID: "B", JobNumber: "B", Parts: []eryxon.Part{steel("P", "")}}})
+		require.ErrorIs(t, err, eryxon.ErrNaturalKeyTaken)
+		assert.Equal(t, eryxon.StatusParentFailed, res.Outcomes[0].Nested[0].Status, release)
+		assert.Equal(t, eryxon.StatusCreated, res.Outcomes[1].Nested[0].Status, release)
+	}
+}
+
+// The same in a request that the server has divided.
+func TestNestedRecordsOfADividedRequestAreSettledOnce(t *testing.T) {
+	srv, c := releaseClient(t, eryxontest.V01, eryxon.WithRelease(eryxon.ReleaseV01))
+	_, err := c.Jobs.Sync(t.Context(), eryxon.Job{ExternalID: "H", JobNumber: "H"})
+	require.NoError(t, err)
+	srv.Script("/api-jobs/bulk-sync", eryxontest.Status(413))
+	bare := eryxon.Part{ExternalID: "P", PartNumber: "P"}
+	res, err := c.Jobs.BulkSync(t.Context(), []eryxon.Job{
+		{ExternalID: "H", JobNumber: "H", Customer: eryxon.Null[string](), Parts: []eryxon.Part{bare}},
+		{ExternalID: "B", JobNumber: "B", Parts: []eryxon.Part{steel("P", "")}}, {ExternalID: "C", JobNumber: "C"}})
+	require.ErrorIs(t, err, eryxon.ErrValidation)
+	assert.Equal(t, eryxon.StatusFailed, res.Outcomes[0].Nested[0].Status)
+	assert.Equal(t, eryxon.StatusCreated, res.Outcomes[1].Nested[0].Status)
+}
+
+// What has gone nested to a server that was not known goes once more, not once more
+// for every time the request was divided.
+func TestWhatWasNestedGoesOnceMore(t *testing.T) {
+	srv, c := releaseClient(t, eryxontest.V01)
+	srv.Script("/api-jobs/bulk-sync", eryxontest.Status(413), eryxontest.Status(413))
+	jobs := make([]eryxon.Job, 8)
+	for i := range jobs {
+		jobs[i] = eryxon.Job{ExternalID: fmt.Sprint(i), JobNumber: fmt.Sprint(i), Parts: []eryxon.Part{steel(fmt.Sprint("P", i), "")}}
+	}
+	res, err := c.Jobs.BulkSync(t.Context(), jobs)
+	require.NoError(t, err)
+	assert.Equal(t, 8, res.Nested.Succeeded())
+	sent := 0
+	for _, r := range srv.Requests() {
+		if strings.HasSuffix(r.Path, "/api-parts/bulk-sync") {
+			sent += strings.Count(string(r.Body), `"part_number"`)
+		}
+	}
+	assert.Equal(t, 8, sent)
+}
+
+// A server that is taken for one that fills, and counts, has stored the job that went
+// without its parts.
+func TestAJobThatWentAloneIsNotUnsent(t *testing.T) {
+	srv, c := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV01))
+	job := eryxon.Job{ExternalID: "J", JobNumber: "J", Parts: []eryxon.Part{steel("P", "")}}
+	res, err := c.Jobs.BulkSync(t.Context(), []eryxon.Job{job}, eryxon.WithRequestBudget(1))
+	require.ErrorIs(t, err, eryxon.ErrRequestBudget)
+	_, stored := srv.Row(eryxontest.Jobs, "SAP", "J")
+	require.True(t, stored)
+	assert.Equal(t, eryxon.StatusUnknown, res.Outcomes[0].Status)
+}
+
+// Nothing nested loses its outcome where its carrier can't be sent.
+func TestWhatAnUntranslatableCarrierHasKeepsItsOutcomes(t *testing.T) {
+	_, c := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV01))
+	p := steel("P", "nojob")
+	p.Operations = cuts("", 2, whole)
+	res, err := c.Parts.Sync(t.Context(), p)
+	require.Error(t, err)
+	require.Len(t, res.Nested, 2)
+	assert.False(t, res.Nested[0].Status.Success())
+}
+
+// New operations may leave fields out, nested in a new part too.
+func TestNestedOperationsOfANewPartMayLeaveFieldsOut(t *testing.T) {
+	for _, way := range []string{"Sync", "BulkSync", "Stream"} {
+		srv, c := releaseClient(t, eryxontest.V01, eryxon.WithRelease(eryxon.ReleaseV01))
+		_, err := another(t, srv).SyncAll(t.Context(), eryxon.Dataset{Cells: shopFloor().Cells, Jobs: shopFloor().Jobs})
+		require.NoError(t, err)
+		p := steel("P", "")
+		p.Operations = cuts("", 2, nil)
+		o, err := ways(c)[way](t.Context(), eryxon.Job{ExternalID: "J", JobNumber: "J", Parts: []eryxon.Part{p}})
+		require.NoError(t, err, way)
+		assert.Len(t, srv.Rows(eryxontest.Operations), 2, way)
+		assert.True(t, o.Nested[2].Status.Success(), way)
+		p.ExternalID, p.PartNumber, p.JobExternalID = "Q", "Q", "J"
+		for i := range p.Operations {
+			p.Operations[i].ExternalID = fmt.Sprint("Q", i)
+		}
+		_, err = c.Parts.Sync(t.Context(), p)
+		require.NoError(t, err, "in a part of its own")
+	}
+}
+
+// A single sync of a job with all that it carries takes a request for each kind, and
+// one for the cells.
+func TestASingleSyncsNestedRecordsTakeARequestAKind(t *testing.T) {
+	srv, c := releaseClient(t, eryxontest.V01, eryxon.WithRelease(eryxon.ReleaseV01))
+	_, err := another(t, srv).SyncAll(t.Context(), eryxon.Dataset{Cells: shopFloor().Cells})
+	require.NoError(t, err)
+	for i, want := range []int{4, 3, 3} {
+		before := len(srv.Requests())
+		_, err := c.Jobs.Sync(t.Context(), laden(fmt.Sprint(i)))
+		require.NoError(t, err)
+		assert.Len(t, srv.Requests()[before:], want)
+	}
+}
+
+// laden is a job with a part, with an operation.
+func laden(id string) eryxon.Job {
+	p := steel("P"+id, "")
+	p.Operations = cuts("", 1, whole)
+	p.Operations[0].ExternalID = "O" + id
+	return eryxon.Job{ExternalID: id, JobNumber: id, Parts: []eryxon.Part{p}}
+}
+
+func TestTheCellsOfNestedOperationsAreLookedAtEachMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, c := releaseClient(t, eryxontest.V01, eryxon.WithRelease(eryxon.ReleaseV01))
+		_, err := another(t, srv).SyncAll(t.Context(), eryxon.Dataset{Cells: shopFloor().Cells})
+		require.NoError(t, err)
+		_, err = c.Jobs.Sync(t.Context(), laden("1"))
+		require.NoError(t, err)
+		srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "Cutting", "sequence": 2})
+		time.Sleep(time.Minute)
+		_, err = c.Jobs.Sync(t.Context(), laden("2"))
+		require.ErrorIs(t, err, eryxon.ErrConflict, "two of the name by now")
+	})
+}
+
+// Where it can't be found out whether the server has dropped some, nested records are
+// unknown, and say why.
+func TestNestedRecordsOfWhichNothingCanBeFoundOutSayWhy(t *testing.T) {
+	_, c := releaseClient(t, eryxontest.V01)
+	res, err := c.Jobs.BulkSync(t.Context(), []eryxon.Job{{ExternalID: "J", JobNumber: "J", Parts: []eryxon.Part{steel("P", "")}}}, eryxon.WithRequestBudget(1))
+	require.NoError(t, err, "the job has arrived")
+	assert.Equal(t, eryxon.StatusUnknown, res.Outcomes[0].Nested[0].Status)
+	require.ErrorIs(t, res.Outcomes[0].Nested[0].Err, eryxon.ErrRequestBudget)
 }

@@ -267,7 +267,11 @@ func (d *delivery[R, P]) withoutMistakes(list []*sentRecord[R], ambiguous bool) 
 	}
 	named, others := partition(list, func(s *sentRecord[R]) bool { return namingCell(P(&s.record)) != nil })
 	if len(named) > 0 && d.e.co.knownToFill() {
-		if err := d.e.co.lookForTwins(d.e.flight.goOn, d.e.cfg, d.e.flight.seen); err != nil {
+		names := make([]string, len(named))
+		for i, s := range named {
+			names[i] = namingCell(P(&s.record)).CellName
+		}
+		if err := d.e.co.lookForTwins(d.e.flight.goOn, d.e.cfg, d.e.flight.seen, names); err != nil {
 			d.undeliver(named, nil, err, ambiguous)
 			list = others
 		}

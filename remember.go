@@ -274,7 +274,7 @@ func (d *delivery[R, P]) doubtOperations(entries []StateEntry, list []*sentRecor
 func (d *delivery[R, P]) acknowledgeNested(entries []StateEntry, o *Outcome, carrier digest, refused bool, now time.Time) []StateEntry {
 	entry, ok := d.carried[entityKey{o.Entity, o.Key}]
 	switch {
-	case !ok || d.e.cfg.deactivate || o.Status == StatusUnknown && !refused:
+	case !ok || d.e.cfg.deactivate || o.Status == StatusUnknown && (!refused || o.failed()): // which went by itself
 		return entries
 	case o.Status.Success():
 		entry.ID, entry.Time, entry.Digest = cmpOr(o.ID, entry.ID), now, carrier

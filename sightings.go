@@ -47,7 +47,7 @@ func (l *sightings) isRow(e Entity, id string) bool {
 }
 
 // sawMade remembers a part that the run has made, where its operations are of the
-// same run: none was there before, but for one that moves.
+// same run (keepMade): none was there before, but for one that moves.
 func (l *sightings) sawMade(part Key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -58,6 +58,15 @@ func (l *sightings) sawMade(part Key) {
 		clear(l.made)
 	}
 	l.made[part] = true
+}
+
+// keepMade has sawMade remember from now on.
+func (l *sightings) keepMade() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.made == nil {
+		l.made = make(map[Key]bool)
+	}
 }
 
 func (l *sightings) isMade(part Key) bool {
@@ -80,6 +89,15 @@ func (l *sightings) sawName(id, name string) {
 	l.named[name] = append(l.named[name], id)
 }
 
+// sawNames learns of cells' names that were read a moment ago.
+func (l *sightings) sawNames(byName map[string][]string) {
+	for name, ids := range byName {
+		for _, id := range ids {
+			l.sawName(id, name)
+		}
+	}
+}
+
 // sawAll learns of all the cells that a server has.
 func (l *sightings) sawAll(rows cellRows) {
 	for _, row := range rows {
@@ -96,8 +114,8 @@ func (l *sightings) hasAll() bool {
 	return l.all
 }
 
-// lookForTwins makes sure that all cells are known.
-func (co *core) lookForTwins(ctx context.Context, cfg *config, list *sightings) error {
+// lookForTwins makes sure that all cells are known, those of the names at least.
+func (co *core) lookForTwins(ctx context.Context, cfg *config, list *sightings, names []string) error {
 	select {
 	case co.shared.dialect.asking <- struct{}{}:
 		defer func() { <-co.shared.dialect.asking }()
@@ -107,11 +125,22 @@ func (co *core) lookForTwins(ctx context.Context, cfg *config, list *sightings) 
 	if list.hasAll() {
 		return nil
 	}
-	rows, err := co.allCells(ctx, cfg)
-	if err == nil {
-		list.sawAll(rows)
+	if known := co.shared.dialect.recentCells(names); list.single && known != nil {
+		list.sawNames(known)
+		return nil
 	}
-	return err
+	changes := co.shared.dialect.cellChanges()
+	rows, err := co.allCells(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	list.sawAll(rows)
+	byName := make(map[string][]string)
+	for id, row := range rows {
+		byName[row.Name] = append(byName[row.Name], id)
+	}
+	co.shared.dialect.sawCellNames(byName, changes)
+	return nil
 }
 
 // isTwin reports the name of more than one cell.

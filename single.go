@@ -11,6 +11,7 @@ import (
 	"math"
 	"net/http"
 	"slices"
+	"time"
 )
 
 // sync is the single upsert.
@@ -124,7 +125,7 @@ func (s *syncer[R, P, Row]) vet(ctx context.Context, cfg *config, r P, o *Outcom
 		return nil, nil, err
 	}
 	switch refused := rules.err(0, o.Key); {
-	case len(r.nested(cfg.source)) > 0: // each goes on its own there
+	case len(r.nested(cfg.source)) > 0 && !cfg.noChecks: // each goes on its own there
 		return nil, nil, nil
 	case !onlyOnUpdate(rules.details):
 		return nil, refused, nil
@@ -177,7 +178,7 @@ func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *Syn
 	if s.co.countsOnly() {
 		return res, s.syncCounted(ctx, cfg, r, res)
 	}
-	loaded := len(r.nested(cfg.source)) > 0
+	loaded, began := len(r.nested(cfg.source)) > 0 && !cfg.noChecks, time.Now()
 	cells, refused, err := s.vet(ctx, cfg, r, &res.Outcome)
 	switch {
 	case loaded && s.co.dropsNested():
@@ -226,7 +227,7 @@ func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *Syn
 	err = res.close(cause)
 	res.nameTaken(r)
 	if loaded && err == nil && s.co.dropsNested() { // as it turns out
-		return res, s.syncNested(ctx, cfg, r, res, nil, true)
+		return res, s.syncNested(ctx, cfg, r, res, nil, began, true)
 	}
 	return res, err
 }
@@ -332,20 +333,26 @@ func notCleared(sent, row []byte) string {
 // syncUnloaded syncs a record and then what it carries, for a server that would drop
 // some of that without a word.
 func (s *syncer[R, P, Row]) syncUnloaded(ctx context.Context, cfg *config, r P, res *SyncResult[Row]) error {
-	alone := *r
+	alone, nested, began := *r, res.Nested, time.Now()
 	leaveNested(P(&alone))
 	_, err := s.send(ctx, cfg, P(&alone), res)
-	return s.syncNested(ctx, cfg, r, res, err, false)
+	res.Nested = nested
+	return s.syncNested(ctx, cfg, r, res, err, began, false)
 }
 
-// syncNested syncs what a record carries that is through, with the given error.
-// Ambiguous means that it may have brought some of it in.
-func (s *syncer[R, P, Row]) syncNested(ctx context.Context, cfg *config, r P, res *SyncResult[Row], own error, ambiguous bool) error {
+// syncNested syncs what a record carries, whose own sync began then and is through, with
+// the given error. Ambiguous means that it may have brought some of it in.
+func (s *syncer[R, P, Row]) syncNested(ctx context.Context, cfg *config, r P, res *SyncResult[Row], own error, began time.Time, ambiguous bool) error {
 	f := newFlight(ctx, s.co, cfg)
 	defer f.close()
 	d, err := s.deliveryOf(f, cfg, r, res)
 	if err != nil {
 		return err
+	}
+	f.seen.began = began
+	f.seen.keepMade()
+	if res.Status == StatusCreated && s.at.entity == EntityParts && !ambiguous {
+		f.seen.sawMade(res.Key)
 	}
 	outcomes := []Outcome{res.Outcome}
 	d.deliverNested(d.c.live(), outcomes, ambiguous)

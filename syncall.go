@@ -370,7 +370,7 @@ func (l *sliceLane[R, P]) outcomes() []Outcome {
 func (r *syncRun) slices(ctx context.Context, co *core, data Dataset) {
 	f := newFlight(ctx, co, &co.cfg)
 	defer f.close()
-	f.seen.made = make(map[Key]bool)
+	f.seen.keepMade()
 	jobs, parts, ops := data.Jobs.slice, data.Parts.slice, data.Operations.slice
 	if !co.cfg.keepNested {
 		jobs, parts, ops = lift(jobs, parts, ops)

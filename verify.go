@@ -263,10 +263,11 @@ func (d *delivery[R, P]) isKnown(s *sentRecord[R]) bool {
 	return cmpOr(d.dialect().id(d.c.entity, s.key), d.e.cfg.run.id(d.c.entity, s.key)) != ""
 }
 
-// foreign reports a record that, as documented, has fields for which servers that
-// count have no column: none stores it so.
-func foreign(r any) bool {
-	switch r := r.(type) {
+// foreign reports a record that went out with fields for which servers that count
+// have no column: none stores it so.
+func (d *delivery[R, P]) foreign(s *sentRecord[R]) bool {
+	sent := s.alone()
+	switch r := any(P(&sent)).(type) {
 	case *Job:
 		return len(r.Parts) > 0
 	case *Part:
@@ -287,7 +288,7 @@ func (d *delivery[R, P]) deliverMisread(list []*sentRecord[R], out *result, answ
 	open := list[:0:0]
 	for i, s := range list {
 		switch f := &found[i]; {
-		case foreign(P(&s.record)):
+		case d.foreign(s):
 			never = append(never, s)
 			continue
 		case d.provenNew(s, f.message):
