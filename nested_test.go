@@ -67,6 +67,26 @@ func TestAJobThatIsSyncedOnceMoreIsStillCreated(t *testing.T) {
 	assert.Equal(t, eryxon.StatusCreated, res.Status)
 }
 
+// A job whose row was made, and what was left out of it then refused, is not failed.
+func TestAJobThatWasMadeBareIsNotFailed(t *testing.T) {
+	srv := eryxontest.NewServer(t)
+	c := another(t, srv, eryxon.WithState(syncstate.NewMemory()))
+	job := eryxon.Job{ExternalID: "J", JobNumber: "J", Status: eryxon.Some(eryxon.WorkOnHold)}
+	srv.Script("/api-jobs/sync", eryxontest.CloseBefore(), eryxontest.CloseBefore())
+	_, err := c.Jobs.Sync(t.Context(), job)
+	require.ErrorIs(t, err, eryxon.ErrUnknownOutcome)
+	srv.Script("/api-jobs/sync", eryxontest.Fault{}, eryxontest.Status(413))
+	res, err := c.Jobs.Sync(t.Context(), job)
+	require.ErrorIs(t, err, eryxon.ErrUnknownOutcome)
+	assert.Equal(t, eryxon.StatusUnknown, res.Status)
+	require.Len(t, srv.Rows(eryxontest.Jobs), 1)
+	res, err = c.Jobs.Sync(t.Context(), job)
+	require.NoError(t, err)
+	assert.True(t, res.Status.Success())
+	row, _ := srv.Row(eryxontest.Jobs, "SAP", "J")
+	assert.Equal(t, "on_hold", row["status"], "goes with the next")
+}
+
 // A bulk that passes over a status has written what the job carried, whether or not the
 // single sync of the status is made.
 func TestWhatAPassedOverStatusCarriedIsNotUnsent(t *testing.T) {

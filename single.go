@@ -100,6 +100,8 @@ func (s *syncer[R, P, Row]) syncRemembered(ctx context.Context, cfg *config, r P
 		record = list[0].complete(res.ID)
 		if _, err = s.send(ctx, cfg, P(&record), res); res.Status.Success() {
 			res.Status = StatusCreated
+		} else {
+			res.doubt() // its row was made
 		}
 	}
 	d.done.outcomes = []Outcome{res.Outcome}
