@@ -289,7 +289,7 @@ func (d *delta[R, P]) keepNewOperations(lean, r *Part, source string) error {
 
 func (d *delta[R, P]) isNew(e Entity, k Key) (bool, error) {
 	entry, err := d.run.get(e, k)
-	return entry.flags()&(flagExists|flagTried) == 0, err
+	return entry.flags()&(flagExists|flagTried) == 0 || entry.flags()&flagBare != 0, err
 }
 
 // aged reports an entry that is too old to be believed. One from the future was

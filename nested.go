@@ -152,6 +152,9 @@ func (d *delivery[R, P]) deliverNested(list []*sentRecord[R], outcomes []Outcome
 			continue
 		}
 		copied := s.record
+		if d.carried != nil { // what of it is sent each tells by its own entry
+			copied = s.given()
+		}
 		switch r := any(P(&copied)).(type) {
 		case *Job:
 			r.ExternalSource = s.key.Source
@@ -165,8 +168,8 @@ func (d *delivery[R, P]) deliverNested(list []*sentRecord[R], outcomes []Outcome
 		}
 	}
 	settled := make(map[entityKey][]*Outcome) // in the order of the records
-	deliverLifted[Part, *Part](d.e, &d.done, parts, ambiguous, settled)
-	deliverLifted[Operation, *Operation](d.e, &d.done, ops, ambiguous, settled)
+	deliverLifted[Part, *Part](d, parts, ambiguous, settled)
+	deliverLifted[Operation, *Operation](d, ops, ambiguous, settled)
 	for _, n := range waiting {
 		key := entityKey{n.Entity, n.Key}
 		if len(settled[key]) == 0 {
@@ -183,29 +186,38 @@ func (d *delivery[R, P]) deliverNested(list []*sentRecord[R], outcomes []Outcome
 
 // deliverLifted delivers lifted records as a part of another delivery. Of those that
 // share an external id each has a request of its own.
-func deliverLifted[C any, PC recordPtr[C], R any, P recordPtr[R]](carrier *engine[R, P], done *finishedChunk, list []C, ambiguous bool, settled map[entityKey][]*Outcome) {
+func deliverLifted[C any, PC recordPtr[C], R any, P recordPtr[R]](of *delivery[R, P], list []C, ambiguous bool, settled map[entityKey][]*Outcome) {
+	source := of.e.cfg.source
 	for len(list) > 0 {
-		e := newEngine[C, PC](carrier.co, newEndpoint(entityOf[C]()), carrier.cfg, carrier.flight)
-		d := &delivery[C, PC]{e: e, c: newChunk[C](e.at.entity), left: searchRequests, doubts: doubtRequests}
-		d.done.end = done.end
+		e := newEngine[C, PC](of.e.co, newEndpoint(entityOf[C]()), of.e.cfg, of.e.flight)
+		d := &delivery[C, PC]{e: e, c: newChunk[C](e.at.entity), left: searchRequests, doubts: doubtRequests, carried: of.carried}
+		d.done.end = of.done.end
 		var later []C
 		for i := range list {
 			r := PC(&list[i])
-			key := r.recordKey(carrier.cfg.source)
+			key := r.recordKey(source)
 			if _, there := d.c.ids[key.ExternalID]; there {
 				later = append(later, list[i])
 				continue
 			}
-			if _, err := add(d.c, r, key, i, carrier.cfg.source, math.MaxInt); err != nil {
-				o := Outcome{Entity: e.at.entity, Index: i, Key: key, Status: StatusFailed, Record: list[i], Nested: r.nested(carrier.cfg.source)}
+			m, send := d.recallNested(r, key)
+			if _, err := add(d.c, send, key, i, source, math.MaxInt); err != nil {
+				o := Outcome{Entity: e.at.entity, Index: i, Key: key, Status: StatusFailed, Record: list[i], Nested: r.nested(source)}
 				_ = o.close(err) // the outcome keeps it
 				d.done.outcomes = append(d.done.outcomes, o)
+			} else {
+				d.c.sent[len(d.c.sent)-1].memory = m
 			}
 		}
-		d.deliver(d.c.live(), ambiguous)
-		done.stats.add(d.done.stats)
-		if done.end == nil {
-			done.end = d.done.end
+		all := d.c.live()
+		d.deliver(all, ambiguous)
+		if d.carried != nil {
+			d.completeNew(all)
+			d.giveBack(all)
+		}
+		of.done.stats.add(d.done.stats)
+		if of.done.end == nil {
+			of.done.end = d.done.end
 		}
 		slices.SortStableFunc(d.done.outcomes, func(a, b Outcome) int { return a.Index - b.Index })
 		for i := range d.done.outcomes {

@@ -387,3 +387,80 @@ func TestNestedRecordsOfWhichNothingCanBeFoundOutSayWhy(t *testing.T) {
 	assert.Equal(t, eryxon.StatusUnknown, res.Outcomes[0].Nested[0].Status)
 	require.ErrorIs(t, res.Outcomes[0].Nested[0].Err, eryxon.ErrRequestBudget)
 }
+
+// With a state, what the shop floor owns of a nested record is left out of updates and
+// goes with what is new, whatever its carrier is.
+func TestTheShopFloorsFieldsOfNestedRecords(t *testing.T) {
+	held := func(id, job string) eryxon.Part {
+		p := steel(id, job)
+		p.Status = eryxon.Some(eryxon.WorkOnHold)
+		return p
+	}
+	for release, path := range map[eryxontest.Release]string{eryxontest.V01: "/api-parts/bulk-sync", eryxontest.V08: "/api-parts/sync"} {
+		t.Run(string(release), func(t *testing.T) {
+			srv, _ := releaseClient(t, release)
+			c := another(t, srv, eryxon.WithState(syncstate.NewMemory()), eryxon.WithRelease(eryxon.Release(release)))
+			floor := func(id string) {
+				p := steel(id, "J")
+				p.Status = eryxon.Some(eryxon.WorkInProgress)
+				_, err := another(t, srv).Parts.Sync(t.Context(), p)
+				require.NoError(t, err)
+			}
+			status := func(id string) any {
+				row, _ := srv.Row(eryxontest.Parts, "SAP", id)
+				return row["status"]
+			}
+			job := func(parts ...eryxon.Part) eryxon.Job {
+				return eryxon.Job{ExternalID: "J", JobNumber: "J", Parts: parts}
+			}
+			_, err := another(t, srv).Jobs.Sync(t.Context(), eryxon.Job{ExternalID: "J", JobNumber: "J"})
+			require.NoError(t, err)
+			_, err = c.Parts.BulkSync(t.Context(), []eryxon.Part{held("KNOWN", "J")})
+			require.NoError(t, err)
+			floor("KNOWN")
+			_, err = c.Jobs.BulkSync(t.Context(), []eryxon.Job{job(held("KNOWN", ""), held("NEW", ""))})
+			require.NoError(t, err)
+			assert.Equal(t, []any{"in_progress", "on_hold"}, []any{status("KNOWN"), status("NEW")}, "of a job that the state does not know")
+
+			lost := eryxontest.CloseBefore()
+			srv.Script(path, lost, lost)
+			res, err := c.Jobs.BulkSync(t.Context(), []eryxon.Job{job(held("TRIED", ""))})
+			require.ErrorIs(t, err, eryxon.ErrUnknownOutcome)
+			require.Equal(t, eryxon.StatusUnknown, res.Outcomes[0].Nested[0].Status)
+			require.Nil(t, status("TRIED"))
+			res, err = c.Jobs.BulkSync(t.Context(), []eryxon.Job{job(held("TRIED", ""))})
+			require.NoError(t, err)
+			assert.Equal(t, eryxon.StatusCreated, res.Outcomes[0].Nested[0].Status)
+			assert.Equal(t, "on_hold", status("TRIED"), "of a part that was tried in vain")
+			floor("TRIED")
+			res, err = c.Jobs.BulkSync(t.Context(), []eryxon.Job{job(held("TRIED", ""), held("NEW", ""))})
+			require.NoError(t, err)
+			assert.True(t, res.Outcomes[0].Nested[0].Status.Success())
+			assert.Equal(t, "in_progress", status("TRIED"))
+		})
+	}
+}
+
+// A part that went after a job that was refused, and whose answer was lost, may be
+// there: its next update leaves out what the shop floor owns.
+func TestThePartOfARefusedJobIsInDoubt(t *testing.T) {
+	srv, _ := releaseClient(t, eryxontest.V01)
+	c := another(t, srv, eryxon.WithState(syncstate.NewMemory()), eryxon.WithRelease(eryxon.ReleaseV01))
+	_, err := c.Jobs.BulkSync(t.Context(), []eryxon.Job{{ExternalID: "J", JobNumber: "J"}})
+	require.NoError(t, err)
+	p := steel("P", "")
+	p.Status = eryxon.Some(eryxon.WorkNotStarted)
+	job := eryxon.Job{ExternalID: "J", JobNumber: "J", Customer: eryxon.Null[string](), Parts: []eryxon.Part{p}}
+	srv.Script("/api-parts/bulk-sync", eryxontest.LoseAnswer(), eryxontest.CloseBefore())
+	res, err := c.Jobs.BulkSync(t.Context(), []eryxon.Job{job})
+	require.ErrorIs(t, err, eryxon.ErrValidation)
+	require.Equal(t, eryxon.StatusUnknown, res.Outcomes[0].Nested[0].Status)
+	p.JobExternalID, p.Status = "J", eryxon.Some(eryxon.WorkInProgress)
+	_, err = another(t, srv).Parts.Sync(t.Context(), p)
+	require.NoError(t, err)
+	job.Customer = eryxon.Some("Acme")
+	_, err = c.Jobs.BulkSync(t.Context(), []eryxon.Job{job})
+	require.NoError(t, err)
+	row, _ := srv.Row(eryxontest.Parts, "SAP", "P")
+	assert.Equal(t, "in_progress", row["status"])
+}

@@ -138,6 +138,44 @@ func (s *sentRecord[R]) complete(id string) R {
 	return *s.memory.given
 }
 
+// recallNested holds a record that another has carried against what the state had of
+// it, as recall does. It returns nil without a state.
+func (d *delivery[R, P]) recallNested(r P, key Key) (m *memory[R], send P) {
+	if d.carried == nil {
+		return nil, r
+	}
+	m = &memory[R]{entry: d.carried[entityKey{d.c.entity, key}]}
+	flags := m.entry.flags()
+	if m.whole = flags&(flagExists|flagTried) == 0 || flags&(flagInactive|flagBare) != 0; m.whole {
+		return m, r
+	}
+	var lean R
+	given := *r
+	alone := given // what it carries goes by itself
+	leaveNested(P(&alone))
+	if !leaveOut(&alone, &lean, d.e.delta.floors) {
+		return m, r
+	}
+	m.given = &given
+	if part, ok := any(P(&lean)).(*Part); ok {
+		part.Operations = any(r).(*Part).Operations
+	}
+	return m, P(&lean)
+}
+
+// giveBack hands failed records back as they were given.
+func (d *delivery[R, P]) giveBack(list []*sentRecord[R]) {
+	places := make(map[int]*sentRecord[R], len(list))
+	for _, s := range list {
+		places[s.index] = s
+	}
+	for i := range d.done.outcomes {
+		if o := &d.done.outcomes[i]; o.Record != nil && places[o.Index] != nil {
+			o.Record = places[o.Index].given()
+		}
+	}
+}
+
 // completeNew sends what was left out of records that turned out to be new, for
 // nobody knew of them or because the server has lost their rows.
 func (d *delivery[R, P]) completeNew(list []*sentRecord[R]) {
@@ -152,11 +190,14 @@ func (d *delivery[R, P]) completeNew(list []*sentRecord[R]) {
 	}
 	var again []*sentRecord[R]
 	var bare []StateEntry
+	carried := make(map[int][]Outcome) // which has gone
 	kept := d.done.outcomes[:0]
 	for _, o := range d.done.outcomes {
 		if s := lean[o.Index]; s != nil && o.Status == StatusCreated {
-			if own, err := P(s.memory.given).appendJSON(nil, d.e.cfg.source); err == nil {
-				s.record, s.own, s.isNew = s.complete(o.ID), own, false
+			s.record = s.complete(o.ID)
+			alone := s.alone()
+			if own, err := P(&alone).appendJSON(nil, d.e.cfg.source); err == nil {
+				s.own, s.isNew, s.nested, carried[s.index] = own, false, nil, o.Nested
 				again, bare = append(again, s), append(bare, s.memory.entry)
 				continue
 			}
@@ -172,7 +213,9 @@ func (d *delivery[R, P]) completeNew(list []*sentRecord[R]) {
 	}
 	d.deliver(again, true) // their rows are there
 	for i := len(kept); i < len(d.done.outcomes); i++ {
-		switch o := &d.done.outcomes[i]; {
+		o := &d.done.outcomes[i]
+		o.Nested = carried[o.Index]
+		switch {
 		case o.Status.Success():
 			o.Status = StatusCreated
 		case o.Status == StatusFailed: // though its row was made
@@ -184,6 +227,7 @@ func (d *delivery[R, P]) completeNew(list []*sentRecord[R]) {
 // acknowledge returns the entries of records that have been through, and hands
 // failed ones back as they were given.
 func (d *delivery[R, P]) acknowledge(list []*sentRecord[R], sent bool) []StateEntry {
+	d.giveBack(list)
 	places := make(map[int]*sentRecord[R], len(list))
 	for _, s := range list {
 		places[s.index] = s
@@ -195,9 +239,6 @@ func (d *delivery[R, P]) acknowledge(list []*sentRecord[R], sent bool) []StateEn
 	for i := range d.done.outcomes {
 		o := &d.done.outcomes[i]
 		s := places[o.Index]
-		if o.Record != nil {
-			o.Record = s.given()
-		}
 		var own digest // of the carrier
 		if sent && o.Status.Success() {
 			entry := of.acknowledged(s, o, now)
