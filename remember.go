@@ -138,6 +138,13 @@ func (s *sentRecord[R]) complete(id string) R {
 	return *s.memory.given
 }
 
+// carrier is what a single sync's record was given as, and what the state had of the
+// records nested in it.
+type carrier struct {
+	entries map[entityKey]StateEntry
+	given   any
+}
+
 // recallNested holds a record that another has carried against what the state had of
 // it, as recall does. It returns nil without a state.
 func (d *delivery[R, P]) recallNested(r P, key Key) (m *memory[R], send P) {

@@ -94,21 +94,32 @@ func (s *syncer[R, P, Row]) syncRemembered(ctx context.Context, cfg *config, r P
 		return res, res.close(err)
 	}
 	record := list[0].record
+	cfg.carrier = &carrier{entries: d.carried, given: list[0].memory.given}
 	_, err = s.send(ctx, cfg, P(&record), res)
 	if res.Status == StatusCreated && list[0].memory.given != nil {
-		// It was new after all: what was left out goes now.
-		record = list[0].complete(res.ID)
-		if _, err = s.send(ctx, cfg, P(&record), res); res.Status.Success() {
-			res.Status = StatusCreated
-		} else {
-			res.doubt() // its row was made
-		}
+		err = s.completeNew(ctx, cfg, list[0].complete(res.ID), res, err)
 	}
 	d.done.outcomes = []Outcome{res.Outcome}
 	if err := cfg.run.put(d.acknowledge(list, true)); err != nil {
 		cfg.logger.Error("eryxon: sync state", slog.Any("error", err))
 	}
 	return res, err
+}
+
+// completeNew sends what was left out of a record that turned out to be new; what it
+// carries has gone. The error is what the first call ended with, or else its own.
+func (s *syncer[R, P, Row]) completeNew(ctx context.Context, cfg *config, record R, res *SyncResult[Row], first error) error {
+	nested := res.Nested
+	res.Nested = nil
+	leaveNested(P(&record))
+	_, err := s.send(ctx, cfg, P(&record), res)
+	res.Nested = nested
+	if !res.Status.Success() {
+		res.doubt() // its row was made
+		return err
+	}
+	res.Status = StatusCreated
+	return first
 }
 
 // vet refuses a record that the server would not store as it is, or that would
@@ -369,6 +380,12 @@ func (s *syncer[R, P, Row]) deliveryOf(f *flight, cfg *config, r P, res *SyncRes
 	if _, err := add(d.c, r, res.Key, 0, cfg.source, math.MaxInt); err != nil {
 		res.Status = StatusFailed
 		return nil, res.close(err)
+	}
+	if cfg.carrier != nil {
+		d.carried = cfg.carrier.entries
+		if given, ok := cfg.carrier.given.(*R); ok && given != nil {
+			d.c.sent[0].memory = &memory[R]{given: given}
+		}
 	}
 	return d, nil
 }

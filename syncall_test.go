@@ -425,9 +425,9 @@ func TestNestedRecordsAreLiftedOutUnlessAskedOtherwise(t *testing.T) {
 			report, err = client.SyncAll(t.Context(), eryxon.Dataset{Jobs: data.Jobs}, eryxon.WithNested())
 			require.Error(t, err, "the job that carries what breaks a rule is refused")
 			assert.Equal(t, eryxon.Counts{Created: 1, Failed: 1}, report.Total().Counts)
-			assert.Equal(t, eryxon.Counts{Unknown: 6, NotSent: 6}, report.Total().Nested, "no answer tells of them")
+			assert.Equal(t, eryxon.Counts{Unknown: 6, ParentFailed: 6}, report.Total().Nested, "no answer tells of them")
 			assert.Len(t, srv.Requests(), 1)
-			assert.Contains(t, report.String(), "nested in other records: 6 not sent, 6 unknown")
+			assert.Contains(t, report.String(), "nested in other records: 6 parent failed, 6 unknown")
 		})
 	}
 }

@@ -118,8 +118,11 @@ func (o *Outcome) settleNested() {
 	for i := range o.Nested {
 		n := &o.Nested[i]
 		n.Status, n.RequestID = StatusUnknown, o.RequestID
-		if o.Status == StatusNotSent || o.Attempts == 0 && o.Status != StatusUnknown {
+		switch {
+		case o.Status == StatusNotSent:
 			n.Status = StatusNotSent
+		case o.Attempts == 0 && o.Status != StatusUnknown:
+			n.Status = StatusParentFailed
 		}
 		if o.Err != nil {
 			n.fail(&RecordError{cause: o.Err})

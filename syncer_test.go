@@ -278,7 +278,7 @@ func TestRulesSpareTheRequest(t *testing.T) {
 			assert.Equal(t, tt.fields, fields, "all complaints at once")
 			assert.ErrorContains(t, err, "not sent")
 			for _, n := range o.Nested {
-				assert.Equal(t, StatusNotSent, n.Status)
+				assert.Equal(t, StatusParentFailed, n.Status)
 				require.ErrorIs(t, n.Err, ErrValidation, "it says why")
 			}
 		})
