@@ -475,17 +475,40 @@ func TestASingleSyncThatWasTurnedAwayAsksNothing(t *testing.T) {
 	}
 }
 
-func TestASingleSyncsNestedRecordsAreLinkedToTheRowThatIsThere(t *testing.T) {
-	srv, client := releaseClient(t, eryxontest.V08)
-	srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "TAKEN"})
-	_, err := client.Jobs.Sync(t.Context(), eryxon.Job{ExternalID: "J", JobNumber: "J"})
-	require.NoError(t, err)
-	res, err := client.Jobs.Sync(t.Context(), eryxon.Job{ExternalID: "J", JobNumber: "TAKEN", Parts: []eryxon.Part{steel("P", "")}})
-	require.ErrorIs(t, err, eryxon.ErrNaturalKeyTaken)
-	assert.Equal(t, []eryxon.Status{eryxon.StatusFailed, eryxon.StatusCreated}, []eryxon.Status{res.Status, res.Nested[0].Status})
-	job, _ := srv.Row(eryxontest.Jobs, "SAP", "J")
-	part, _ := srv.Row(eryxontest.Parts, "SAP", "P")
-	assert.Equal(t, []any{"J", job["id"]}, []any{job["job_number"], part["job_id"]})
+func TestNestedRecordsAreLinkedToTheRowThatIsThere(t *testing.T) {
+	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08} {
+		for way := range ways(nil) {
+			srv, client := releaseClient(t, release)
+			srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "TAKEN"})
+			_, err := client.Jobs.Sync(t.Context(), eryxon.Job{ExternalID: "J", JobNumber: "J"})
+			require.NoError(t, err)
+			o, _ := ways(client)[way](t.Context(), eryxon.Job{ExternalID: "J", JobNumber: "TAKEN", Parts: []eryxon.Part{steel("P", "")}})
+			require.ErrorIs(t, o.Err, eryxon.ErrNaturalKeyTaken)
+			assert.Equal(t, []eryxon.Status{eryxon.StatusFailed, eryxon.StatusCreated}, []eryxon.Status{o.Status, o.Nested[0].Status}, "%s %s", release, way)
+			job, _ := srv.Row(eryxontest.Jobs, "SAP", "J")
+			part, _ := srv.Row(eryxontest.Parts, "SAP", "P")
+			assert.Equal(t, []any{"J", job["id"]}, []any{job["job_number"], part["job_id"]})
+		}
+	}
+}
+
+// The same of a part in a dataset, whether or not the server was known before.
+func TestChildrenOfARefusedUpdateArrive(t *testing.T) {
+	for _, release := range []eryxon.Release{eryxon.ReleaseUnknown, eryxon.ReleaseV01} {
+		srv, setup := releaseClient(t, eryxontest.V01)
+		_, err := setup.Jobs.BulkSync(t.Context(), []eryxon.Job{{ExternalID: "A", JobNumber: "RA"}, {ExternalID: "B", JobNumber: "RB"}})
+		require.NoError(t, err)
+		data := eryxon.Dataset{Jobs: eryxon.FromSlice([]eryxon.Job{{ExternalID: "B", JobNumber: "RA"}}), Parts: eryxon.FromSlice([]eryxon.Part{steel("P", "B")})}
+		report, err := another(t, srv, eryxon.WithRelease(release)).SyncAll(t.Context(), data, eryxon.WithStrictParents())
+		require.ErrorIs(t, err, eryxon.ErrNaturalKeyTaken)
+		assert.Equal(t, eryxon.Counts{ParentFailed: 1}, report.Parts.Counts)
+		report, err = another(t, srv, eryxon.WithRelease(release)).SyncAll(t.Context(), data)
+		require.ErrorIs(t, err, eryxon.ErrNaturalKeyTaken)
+		assert.Equal(t, eryxon.Counts{Created: 1}, report.Parts.Counts, release)
+		job, _ := srv.Row(eryxontest.Jobs, "SAP", "B")
+		part, _ := srv.Row(eryxontest.Parts, "SAP", "P")
+		assert.Equal(t, job["id"], part["job_id"])
+	}
 }
 
 // A row that is there has its children, though it can't be told whether its update

@@ -42,6 +42,7 @@ func (d *delivery[R, P]) unload(list []*sentRecord[R]) {
 // deliverOwed delivers what the records that have been unloaded carried.
 func (d *delivery[R, P]) deliverOwed(list []*sentRecord[R], outcomes []Outcome, ambiguous bool) {
 	if owing, _ := partition(list, func(s *sentRecord[R]) bool { return s.owes }); len(owing) > 0 {
+		d.showRows(outcomes, carries)
 		d.deliverNested(owing, outcomes, ambiguous)
 	}
 }
@@ -59,19 +60,12 @@ func (d *delivery[R, P]) deliverDropped(list []*sentRecord[R], outcomes []Outcom
 	if len(loaded) == 0 || d.e.cfg.noChecks || d.e.cfg.keepNested || d.e.co.countsOnly() {
 		return
 	}
-	var untold error
-	if d.e.co.mightFill() && !d.e.flight.mute.Load() {
-		_, _, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, d.e.flight.seen)
-		if untold = err; err != nil && unasked(out) { // and would not be the next time
-			d.e.flight.mute.Store(true)
-			untold = nil
-		}
-	}
+	fills, _, untold := d.fills()
 	for _, s := range loaded {
 		s.lifted = true // once is enough
 	}
 	switch {
-	case d.e.co.dropsNested():
+	case fills:
 		d.deliverNested(loaded, outcomes, true)
 	case untold != nil:
 		for i := range outcomes {
@@ -87,7 +81,7 @@ func (d *delivery[R, P]) deliverDropped(list []*sentRecord[R], outcomes []Outcom
 // showRows finds out which of the records that others belong to have a row although
 // they were refused, or may not have been updated: those can be sent, then.
 func (d *delivery[R, P]) showRows(outcomes []Outcome, isParent func(*Outcome) bool) {
-	if !d.e.co.countsOnly() || !d.e.co.asksRows(d.c.entity) || d.e.cfg.noChecks || d.e.cfg.strictParents || d.done.end != nil {
+	if !d.e.co.asksRows(d.c.entity) || d.e.cfg.noChecks || d.e.cfg.strictParents || d.done.end != nil {
 		return
 	}
 	open := make(map[Key]*Outcome)
@@ -95,11 +89,14 @@ func (d *delivery[R, P]) showRows(outcomes []Outcome, isParent func(*Outcome) bo
 	for i := range outcomes {
 		o := &outcomes[i]
 		refused := o.Status == StatusFailed && refusesContent(o.Err) && !errors.Is(o.Err, ErrDeletedOnServer)
-		if (refused || o.Status == StatusUnknown && errors.Is(o.Err, ErrBadAnswer)) && isParent(o) {
+		if !o.there && (refused || o.Status == StatusUnknown && errors.Is(o.Err, ErrBadAnswer)) && isParent(o) {
 			keys, open[o.Key] = append(keys, o.Key), o
 		}
 	}
 	if len(keys) == 0 {
+		return
+	}
+	if fills, _, _ := d.fills(); !fills && !d.e.co.countsOnly() { // as documented, it can't be asked
 		return
 	}
 	found, out, _ := d.e.co.diffKeys(d.e.flight.goOn, d.e.cfg, d.c.entity, keys, true) // what it does not tell stays as it is
@@ -107,7 +104,10 @@ func (d *delivery[R, P]) showRows(outcomes []Outcome, isParent func(*Outcome) bo
 	for key, o := range open {
 		r := found[key]
 		o.show(&r)
-		d.dialect().remember(d.c.entity, key, r.id)
+		if r.exists() && r.id != "" {
+			d.dialect().remember(d.c.entity, key, r.id)
+			d.dialect().sawThere(d.c.entity, key, r.id)
+		}
 	}
 }
 

@@ -295,10 +295,8 @@ func (d *delivery[R, P]) withoutMistakes(list []*sentRecord[R], ambiguous bool) 
 // askWhetherItFills finds out what the server is, for records that it might mistake,
 // settles those that can't go then, and returns the others.
 func (d *delivery[R, P]) askWhetherItFills(list []*sentRecord[R], ambiguous bool) []*sentRecord[R] {
-	fills, _, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, d.e.flight.seen)
+	fills, out, err := d.fills()
 	switch {
-	case err != nil && unasked(out): // and would not be the next time
-		d.e.flight.mute.Store(true)
 	case err != nil:
 		d.undeliver(list, out, err, ambiguous)
 		return nil
@@ -306,6 +304,21 @@ func (d *delivery[R, P]) askWhetherItFills(list []*sentRecord[R], ambiguous bool
 		return d.withoutHazards(list, ambiguous)
 	}
 	return list
+}
+
+// fills reports whether the server fills, which is found out where it might and has
+// not shown. The error says why it can't be, where that may change.
+func (d *delivery[R, P]) fills() (bool, *result, error) {
+	if d.e.co.mightFill() && !d.e.flight.mute.Load() {
+		_, _, out, err := d.e.co.fills(d.e.flight.goOn, d.e.cfg, d.e.flight.seen)
+		switch {
+		case err != nil && unasked(out): // and would not be the next time
+			d.e.flight.mute.Store(true)
+		case err != nil:
+			return false, out, err
+		}
+	}
+	return d.e.co.knownToFill() && !d.e.co.countsOnly(), nil, nil
 }
 
 // namesUnseenCell reports an operation whose cell, by that name, the run has not seen,

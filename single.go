@@ -368,6 +368,9 @@ func (s *syncer[R, P, Row]) syncNested(ctx context.Context, cfg *config, r P, re
 		f.seen.sawMade(res.Key)
 	}
 	outcomes := []Outcome{res.Outcome}
+	if !ambiguous {
+		d.showRows(outcomes, carries)
+	}
 	d.deliverNested(d.c.live(), outcomes, ambiguous)
 	res.Outcome = outcomes[0]
 	return res.err(own)
