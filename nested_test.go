@@ -397,47 +397,60 @@ func TestTheShopFloorsFieldsOfNestedRecords(t *testing.T) {
 		return p
 	}
 	for release, path := range map[eryxontest.Release]string{eryxontest.V01: "/api-parts/bulk-sync", eryxontest.V08: "/api-parts/sync"} {
-		t.Run(string(release), func(t *testing.T) {
-			srv, _ := releaseClient(t, release)
-			c := another(t, srv, eryxon.WithState(syncstate.NewMemory()), eryxon.WithRelease(eryxon.Release(release)))
-			floor := func(id string) {
-				p := steel(id, "J")
-				p.Status = eryxon.Some(eryxon.WorkInProgress)
-				_, err := another(t, srv).Parts.Sync(t.Context(), p)
+		for _, way := range []string{"Sync", "BulkSync"} {
+			t.Run(string(release)+" "+way, func(t *testing.T) {
+				srv, _ := releaseClient(t, release)
+				c := another(t, srv, eryxon.WithState(syncstate.NewMemory()), eryxon.WithRelease(eryxon.Release(release)))
+				sync := ways(c)[way]
+				floor := func(id string) {
+					p := steel(id, "J")
+					p.Status = eryxon.Some(eryxon.WorkInProgress)
+					_, err := another(t, srv).Parts.Sync(t.Context(), p)
+					require.NoError(t, err)
+				}
+				status := func(id string) any {
+					row, _ := srv.Row(eryxontest.Parts, "SAP", id)
+					return row["status"]
+				}
+				job := func(parts ...eryxon.Part) eryxon.Job {
+					return eryxon.Job{ExternalID: "J", JobNumber: "J", Parts: parts}
+				}
+				_, err := another(t, srv).Jobs.Sync(t.Context(), eryxon.Job{ExternalID: "J", JobNumber: "J"})
 				require.NoError(t, err)
-			}
-			status := func(id string) any {
-				row, _ := srv.Row(eryxontest.Parts, "SAP", id)
-				return row["status"]
-			}
-			job := func(parts ...eryxon.Part) eryxon.Job {
-				return eryxon.Job{ExternalID: "J", JobNumber: "J", Parts: parts}
-			}
-			_, err := another(t, srv).Jobs.Sync(t.Context(), eryxon.Job{ExternalID: "J", JobNumber: "J"})
-			require.NoError(t, err)
-			_, err = c.Parts.BulkSync(t.Context(), []eryxon.Part{held("KNOWN", "J")})
-			require.NoError(t, err)
-			floor("KNOWN")
-			_, err = c.Jobs.BulkSync(t.Context(), []eryxon.Job{job(held("KNOWN", ""), held("NEW", ""))})
-			require.NoError(t, err)
-			assert.Equal(t, []any{"in_progress", "on_hold"}, []any{status("KNOWN"), status("NEW")}, "of a job that the state does not know")
+				_, err = c.Parts.BulkSync(t.Context(), []eryxon.Part{held("KNOWN", "J")})
+				require.NoError(t, err)
+				floor("KNOWN")
+				_, err = sync(t.Context(), job(held("KNOWN", ""), held("NEW", "")))
+				require.NoError(t, err)
+				assert.Equal(t, []any{"in_progress", "on_hold"}, []any{status("KNOWN"), status("NEW")}, "of a job that the state does not know")
 
-			lost := eryxontest.CloseBefore()
-			srv.Script(path, lost, lost)
-			res, err := c.Jobs.BulkSync(t.Context(), []eryxon.Job{job(held("TRIED", ""))})
-			require.ErrorIs(t, err, eryxon.ErrUnknownOutcome)
-			require.Equal(t, eryxon.StatusUnknown, res.Outcomes[0].Nested[0].Status)
-			require.Nil(t, status("TRIED"))
-			res, err = c.Jobs.BulkSync(t.Context(), []eryxon.Job{job(held("TRIED", ""))})
-			require.NoError(t, err)
-			assert.Equal(t, eryxon.StatusCreated, res.Outcomes[0].Nested[0].Status)
-			assert.Equal(t, "on_hold", status("TRIED"), "of a part that was tried in vain")
-			floor("TRIED")
-			res, err = c.Jobs.BulkSync(t.Context(), []eryxon.Job{job(held("TRIED", ""), held("NEW", ""))})
-			require.NoError(t, err)
-			assert.True(t, res.Outcomes[0].Nested[0].Status.Success())
-			assert.Equal(t, "in_progress", status("TRIED"))
-		})
+				lost := eryxontest.CloseBefore()
+				srv.Script(path, lost, lost)
+				o, err := sync(t.Context(), job(held("TRIED", "")))
+				require.ErrorIs(t, err, eryxon.ErrUnknownOutcome)
+				require.Equal(t, eryxon.StatusUnknown, o.Nested[0].Status)
+				require.Nil(t, status("TRIED"))
+				o, err = sync(t.Context(), job(held("TRIED", "")))
+				require.NoError(t, err)
+				assert.Equal(t, eryxon.StatusCreated, o.Nested[0].Status)
+				assert.Equal(t, "on_hold", status("TRIED"), "of a part that was tried in vain")
+				floor("TRIED")
+				o, err = sync(t.Context(), job(held("TRIED", ""), held("NEW", "")))
+				require.NoError(t, err)
+				assert.True(t, o.Nested[0].Status.Success())
+				assert.Equal(t, "in_progress", status("TRIED"))
+
+				if release != eryxontest.V01 {
+					return // its updates go another way
+				}
+				srv.Script(path, lost, lost)
+				changed := held("TRIED", "")
+				changed.Quantity = eryxon.Some(9)
+				o, err = sync(t.Context(), job(changed))
+				require.ErrorIs(t, err, eryxon.ErrUnknownOutcome)
+				assert.Equal(t, changed.Status, o.Nested[0].Record.(eryxon.Part).Status, "handed back as it was given")
+			})
+		}
 	}
 }
 
@@ -463,4 +476,33 @@ func TestThePartOfARefusedJobIsInDoubt(t *testing.T) {
 	require.NoError(t, err)
 	row, _ := srv.Row(eryxontest.Parts, "SAP", "P")
 	assert.Equal(t, "in_progress", row["status"])
+}
+
+// What a job carries goes once, though the job, which turns out to be new, goes twice.
+func TestWhatANewJobCarriesGoesOnce(t *testing.T) {
+	for _, way := range []string{"Sync", "BulkSync"} {
+		for release, path := range map[eryxontest.Release]string{eryxontest.V01: "/api-jobs/bulk-sync", eryxontest.V08: "/api-jobs/sync"} {
+			if way == "Sync" {
+				path = "/api-jobs/sync"
+			}
+			srv, _ := releaseClient(t, release)
+			c := another(t, srv, eryxon.WithState(syncstate.NewMemory()), eryxon.WithRelease(eryxon.Release(release)))
+			sync := ways(c)[way]
+			job := eryxon.Job{ExternalID: "J", JobNumber: "J", Status: eryxon.Some(eryxon.WorkOnHold), Parts: []eryxon.Part{steel("P", "")}}
+			srv.Script(path, eryxontest.CloseBefore(), eryxontest.CloseBefore())
+			_, err := sync(t.Context(), job)
+			require.ErrorIs(t, err, eryxon.ErrUnknownOutcome)
+			before := len(srv.Requests())
+			o, err := sync(t.Context(), job)
+			require.NoError(t, err)
+			assert.Equal(t, []eryxon.Status{eryxon.StatusCreated, eryxon.StatusCreated}, []eryxon.Status{o.Status, o.Nested[0].Status}, "%s %s", release, way)
+			row, _ := srv.Row(eryxontest.Jobs, "SAP", "J")
+			assert.Equal(t, "on_hold", row["status"])
+			sent := 0
+			for _, r := range srv.Requests()[before:] {
+				sent += strings.Count(string(r.Body), `"material"`)
+			}
+			assert.Equal(t, 1, sent, "%s %s", release, way)
+		}
+	}
 }
