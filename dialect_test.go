@@ -317,10 +317,10 @@ func randomNested(t *testing.T, release eryxontest.Release, seed uint64) {
 	srv.Seed(eryxontest.Cells, eryxontest.Row{"name": "Twin", "sequence": 2})
 	size := 1 + r.IntN(12)
 	for round := range 3 {
-		if r.IntN(2) == 0 {
+		if r.IntN(2) == 0 || round == 2 {
 			client = another(t, srv)
 		}
-		if round == 2 {
+		if round == 2 { // which a client that remembers its id would link to
 			srv.Delete(eryxontest.Jobs, "SAP", "J0")
 		}
 		p := randomRound(r, round, size, round == 0 && r.IntN(3) > 0)
