@@ -21,21 +21,21 @@ type sentRecord[R any] struct {
 	index      int // in the input
 	start, end int // of its JSON in the chunk's body
 	nested     []Outcome
-	superseded bool
 	own        []byte     // its JSON where that is not the chunk's
-	vetted     bool       // it was found to be new, so there is nothing to overwrite
 	memory     *memory[R] // what the state has of it, nil without a state
-	relinked   bool       // its parents' ids were asked for again
-	made       bool       // there was no row of it before a bulk, so one that is there is new
-	maybeMade  bool       // a bulk may have made its row
-	spread     bool       // a bulk has had it already, and may have written it
-	suspect    bool       // some of the records that it went with were lost
 	before     diffRecord // what the unified endpoint said of it, as it is sent
-	isNew      bool       // it is known to have no row, and goes with all that one can't do without
-	pinned     bool       // it names its parent by an id that it was not given
 	place      int        // on the board, of a new cell that gives none
-	lifted     bool       // what it carries goes after it, on its own
-	owes       bool       // and has not gone yet
+	superseded bool
+	vetted     bool // it was found to be new, so there is nothing to overwrite
+	relinked   bool // its parents' ids were asked for again
+	made       bool // there was no row of it before a bulk, so one that is there is new
+	maybeMade  bool // a bulk may have made its row
+	spread     bool // a bulk has had it already, and may have written it
+	suspect    bool // some of the records that it went with were lost
+	isNew      bool // it is known to have no row, and goes with all that one can't do without
+	pinned     bool // it names its parent by an id that it was not given
+	lifted     bool // what it carries goes after it, on its own
+	owes       bool // and has not gone yet
 }
 
 // given returns the record as the caller gave it: less of it may be sent.

@@ -910,6 +910,28 @@ func TestTheFirstOfAFewCellsTellsWhatTheServerIs(t *testing.T) {
 	}
 }
 
+// New cells beside one that is there go together, once one has shown that they are new;
+// and none goes where the server can store none.
+func TestFewCellsOfWhichTheFirstIsThere(t *testing.T) {
+	cells := make([]eryxon.Cell, 20)
+	for i := range cells {
+		cells[i] = eryxon.Cell{ExternalID: fmt.Sprint("C", i), Name: fmt.Sprint("Cell ", i)}
+	}
+	srv, setup := releaseClient(t, eryxontest.V011)
+	_, err := setup.Cells.BulkSync(t.Context(), cells[:1])
+	require.NoError(t, err)
+	before := len(srv.Requests())
+	res, err := another(t, srv).Cells.BulkSync(t.Context(), cells)
+	require.NoError(t, err)
+	assert.Equal(t, eryxon.Counts{Created: 19, Updated: 1}, res.Counts)
+	assert.LessOrEqual(t, len(srv.Requests())-before, 10)
+
+	srv, c := releaseClient(t, eryxontest.V08AsMigrated)
+	_, err = c.Cells.BulkSync(t.Context(), cells)
+	require.ErrorIs(t, err, eryxon.ErrMissingColumn)
+	assert.Len(t, srv.Requests(), 2)
+}
+
 func TestCellsAreLookedUpAnewForEveryRun(t *testing.T) {
 	srv, client := releaseClient(t, eryxontest.V08, eryxon.WithRelease(eryxon.ReleaseV08))
 	cells := []eryxon.Cell{{ExternalID: "c1", Name: "A", Sequence: eryxon.Some(1)}, {ExternalID: "c2", Name: "B", Sequence: eryxon.Some(2)}}

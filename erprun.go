@@ -110,7 +110,7 @@ func gather[R any, P recordPtr[R]](run *erpRun, entity Entity, records []R, rule
 	b := erpBatch{entity: entity, outcomes: make([]Outcome, len(records))}
 	b.taken = func(o *Outcome) { o.nameTaken(P(&records[o.Index])) }
 	source := run.cfg.source
-	verdict := (&syncer[R, P, struct{}]{}).screen(records, source)
+	verdict := screenSlice[R, P](records, source)
 	for i := range records {
 		r := P(&records[i])
 		o := &b.outcomes[i]

@@ -83,16 +83,15 @@ func (c *Client) Validate(d Dataset, opts ...SyncAllOption) []error {
 		return []error{err}
 	}
 	var errs []error
-	errs = validate[Cell, *Cell, CellRow](errs, c.core, cfg.source, d.Cells.slice)
-	errs = validate[Resource, *Resource, ResourceRow](errs, c.core, cfg.source, d.Resources.slice)
-	errs = validate[Job, *Job, JobRow](errs, c.core, cfg.source, d.Jobs.slice)
-	errs = validate[Part, *Part, PartRow](errs, c.core, cfg.source, d.Parts.slice)
-	return validate[Operation, *Operation, OperationRow](errs, c.core, cfg.source, d.Operations.slice)
+	errs = validate[Cell](errs, cfg.source, d.Cells.slice)
+	errs = validate[Resource](errs, cfg.source, d.Resources.slice)
+	errs = validate[Job](errs, cfg.source, d.Jobs.slice)
+	errs = validate[Part](errs, cfg.source, d.Parts.slice)
+	return validate[Operation](errs, cfg.source, d.Operations.slice)
 }
 
-func validate[R any, P recordPtr[R], Row any](errs []error, co *core, source string, records []R) []error {
-	s := newSyncer[R, P, Row](co)
-	seen := s.screen(records, source)
+func validate[R any, P recordPtr[R]](errs []error, source string, records []R) []error {
+	seen := screenSlice[R, P](records, source)
 	for i := range records {
 		r := P(&records[i])
 		var rules checker
@@ -102,7 +101,7 @@ func validate[R any, P recordPtr[R], Row any](errs []error, co *core, source str
 				at.err(&rules)
 			}
 		}
-		o := Outcome{Entity: s.at.entity, Index: i, Key: r.recordKey(source), Status: StatusFailed}
+		o := Outcome{Entity: entityOf[R](), Index: i, Key: r.recordKey(source), Status: StatusFailed}
 		if err := rules.err(i, o.Key); err != nil {
 			errs = append(errs, o.close(err))
 		}

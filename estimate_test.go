@@ -26,7 +26,7 @@ func factory(jobs, parts, ops int) (cs []eryxon.Cell, rs []eryxon.Resource, js [
 			for m := range ops {
 				id := fmt.Sprintf("O-%d-%d-%d", i, k, m)
 				os = append(os, eryxon.Operation{ExternalID: id, OperationName: "Cut", PartExternalID: ps[len(ps)-1].ExternalID, CellName: "Cutting",
-					Sequence: eryxon.Some(m), EstimatedTimeMinutes: eryxon.Some(1.5)})
+					Sequence: eryxon.Some(m + 1), EstimatedTimeMinutes: eryxon.Some(1.5)})
 			}
 		}
 	}

@@ -11,7 +11,7 @@ import (
 // route, and returns the others.
 func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) []*sentRecord[R] {
 	risky := func(s *sentRecord[R]) bool {
-		return worthAsking(d.hazards(s)) || d.lacksFloor(s)
+		return d.hazards(s) != nil || d.lacksFloor(s)
 	}
 	if !d.e.co.knownToFill() && !slices.ContainsFunc(list, risky) {
 		return list
@@ -33,7 +33,7 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 	}
 	for _, s := range list {
 		switch {
-		case err != nil && (risky(s) || d.hazards(s) != nil):
+		case err != nil && risky(s):
 			d.settleUndelivered(s, err, ambiguous)
 		case onlyOnUpdate(d.hazards(s)) && d.madeWithParent(s) && parentLookable(P(&s.record)): // others go one by one
 			s.vetted = true
@@ -207,13 +207,6 @@ func onlyOnUpdate(details []FieldError) bool {
 // overUpdates reports what a server does to a row that exists alone.
 func overUpdates(e FieldError) bool {
 	return e.Constraint == "OVERWRITTEN" || e.Constraint == "NOT_CLEARED"
-}
-
-// worthAsking reports hazards for which it is worth a request to find out
-// whether the server is one that fills: not for zeros alone, which may stand in
-// any export and are refused once the server is known to fill.
-func worthAsking(details []FieldError) bool {
-	return slices.ContainsFunc(details, func(d FieldError) bool { return d.Constraint != "ZERO" })
 }
 
 // statusSet reports a record whose work status a filling server's bulk would

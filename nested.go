@@ -20,13 +20,17 @@ func leaveNested(r any) {
 	}
 }
 
+// leavesNested reports that nested records are to go in their carriers where the server
+// takes them, though nobody learns what becomes of them.
+func (c *config) leavesNested() bool { return c.noChecks || c.keepNested }
+
 // dropsNested reports a server that may drop nested records without a word.
 func (co *core) dropsNested() bool { return co.knownToFill() && !co.countsOnly() }
 
 // unload has carriers go without what they carry where the server would drop some of
 // it without a word. It is theirs to go afterwards.
 func (d *delivery[R, P]) unload(list []*sentRecord[R]) {
-	if d.e.cfg.noChecks || d.e.cfg.keepNested || !d.e.co.dropsNested() {
+	if d.e.cfg.leavesNested() || !d.e.co.dropsNested() {
 		return
 	}
 	for _, s := range list {
@@ -57,7 +61,7 @@ func (d *delivery[R, P]) deliverDropped(list []*sentRecord[R], outcomes []Outcom
 		}
 	}
 	loaded, _ := partition(list, func(s *sentRecord[R]) bool { return !s.lifted && arrived[s.index] })
-	if len(loaded) == 0 || d.e.cfg.noChecks || d.e.cfg.keepNested || d.e.co.countsOnly() {
+	if len(loaded) == 0 || d.e.cfg.leavesNested() || d.e.co.countsOnly() {
 		return
 	}
 	fills, _, untold := d.fills()
@@ -185,9 +189,10 @@ func (d *delivery[R, P]) deliverNested(list []*sentRecord[R], outcomes []Outcome
 }
 
 // deliverLifted delivers lifted records as a part of another delivery. Of those that
-// share an external id each has a request of its own.
+// share an external id, of several sources, each has a request of its own.
 func deliverLifted[C any, PC recordPtr[C], R any, P recordPtr[R]](of *delivery[R, P], list []C, ambiguous bool, settled map[entityKey][]*Outcome) {
 	source := of.e.cfg.source
+	list = screenLifted[C, PC](of.e, list, ambiguous, settled)
 	for len(list) > 0 {
 		e := newEngine[C, PC](of.e.co, newEndpoint(entityOf[C]()), of.e.cfg, of.e.flight)
 		d := &delivery[C, PC]{e: e, c: newChunk[C](e.at.entity), left: searchRequests, doubts: doubtRequests, carried: of.carried}
@@ -221,17 +226,52 @@ func deliverLifted[C any, PC recordPtr[C], R any, P recordPtr[R]](of *delivery[R
 		}
 		slices.SortStableFunc(d.done.outcomes, func(a, b Outcome) int { return a.Index - b.Index })
 		for i := range d.done.outcomes {
-			o := &d.done.outcomes[i]
-			keep := func(o *Outcome) {
-				key := entityKey{o.Entity, o.Key}
-				settled[key] = append(settled[key], o)
-			}
-			keep(o)
-			for k := range o.Nested {
-				keep(&o.Nested[k])
-			}
+			d.done.outcomes[i].settleInto(settled)
 		}
 		list = later
+	}
+}
+
+// screenLifted settles lifted records whose key stands on others, too, as in a slice,
+// and returns the rest.
+func screenLifted[C any, PC recordPtr[C], R any, P recordPtr[R]](e *engine[R, P], list []C, ambiguous bool, settled map[entityKey][]*Outcome) (rest []C) {
+	seen := screenAll[C, PC](list, e.cfg.source, func([]int) string { return "nested in others" })
+	if seen == nil {
+		return list
+	}
+	for i := range list {
+		r := PC(&list[i])
+		o := Outcome{Entity: entityOf[C](), Index: i, Key: r.recordKey(e.cfg.source), Nested: r.nested(e.cfg.source)}
+		switch v := seen(i); {
+		case v.superseded:
+			o.supersede(o.Nested)
+		case v.err != nil:
+			var rules checker
+			v.err(&rules)
+			o.Status, o.Record = StatusFailed, list[i]
+			_ = o.close(rules.err(i, o.Key)) // the outcome keeps it
+			if ambiguous {                   // their carriers may have brought them in
+				o.doubt()
+				for k := range o.Nested {
+					o.Nested[k].doubt()
+				}
+			}
+		default:
+			rest = append(rest, list[i])
+			continue
+		}
+		o.settleInto(settled)
+	}
+	return rest
+}
+
+// settleInto puts the outcome, and those of what the record carries, where they are
+// looked for by their keys.
+func (o *Outcome) settleInto(settled map[entityKey][]*Outcome) {
+	key := entityKey{o.Entity, o.Key}
+	settled[key] = append(settled[key], o)
+	for k := range o.Nested {
+		o.Nested[k].settleInto(settled)
 	}
 }
 

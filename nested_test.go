@@ -101,17 +101,39 @@ func TestWhatAPassedOverStatusCarriedIsNotUnsent(t *testing.T) {
 	assert.Equal(t, eryxon.StatusUnknown, res.Outcomes[0].Nested[0].Status)
 }
 
-func TestOneKeyTwiceInACarrierHasTwoOutcomes(t *testing.T) {
-	_, c := releaseClient(t, eryxontest.V08)
-	_, err := c.SyncAll(t.Context(), eryxon.Dataset{Cells: shopFloor().Cells, Jobs: shopFloor().Jobs})
-	require.NoError(t, err)
-	p := steel("P", "J")
-	p.Operations = append(cuts("", 1, nil), cuts("", 1, func(o *eryxon.Operation) { o.EstimatedTimeMinutes = eryxon.Null[float64]() })...)
-	res, err := c.Parts.Sync(t.Context(), p)
-	require.Error(t, err)
-	assert.Equal(t, eryxon.StatusCreated, res.Nested[0].Status)
-	assert.Equal(t, eryxon.StatusFailed, res.Nested[1].Status)
-	require.ErrorContains(t, res.Nested[1].Err, "estimated_time")
+// Nested records of one key are told apart as those of a slice are: of the same content
+// the last is sent, of different content none.
+func TestOneNestedKeyOnSeveralRecords(t *testing.T) {
+	for _, release := range []eryxontest.Release{eryxontest.V01, eryxontest.V08} {
+		t.Run(string(release), func(t *testing.T) {
+			srv, c := releaseClient(t, release, eryxon.WithRelease(eryxon.Release(release)))
+			_, err := another(t, srv).SyncAll(t.Context(), eryxon.Dataset{Cells: shopFloor().Cells, Jobs: shopFloor().Jobs})
+			require.NoError(t, err)
+			p := steel("P", "J")
+			p.Operations = append(cuts("", 1, whole), cuts("", 1, whole)...)
+			res, err := c.Parts.Sync(t.Context(), p)
+			require.NoError(t, err)
+			assert.Equal(t, []eryxon.Status{eryxon.StatusSuperseded, eryxon.StatusCreated}, []eryxon.Status{res.Nested[0].Status, res.Nested[1].Status})
+
+			jobs := make([]eryxon.Job, 20) // an ERP that numbers items within their order
+			for i := range jobs {
+				jobs[i] = eryxon.Job{ExternalID: fmt.Sprint("J", i), JobNumber: fmt.Sprint("J", i), Parts: []eryxon.Part{steel("10", "")}}
+				jobs[i].Parts[0].Operations = cuts("", 1, func(o *eryxon.Operation) { whole(o); o.ExternalID = fmt.Sprint("N", i) })
+			}
+			before := len(srv.Requests())
+			bulk, err := c.Jobs.BulkSync(t.Context(), jobs)
+			require.ErrorContains(t, err, `"10" stands on 20 records of different content (nested in others)`)
+			assert.Equal(t, eryxon.Counts{Failed: 20, ParentFailed: 20}, bulk.Nested)
+			assert.Equal(t, 20, bulk.Counts.Succeeded())
+			assert.Len(t, srv.Rows(eryxontest.Parts), 1)
+			assert.LessOrEqual(t, len(srv.Requests())-before, 2)
+			if release == eryxontest.V01 { // which gets them in their carriers while it is not known
+				bulk, err = another(t, srv).Jobs.BulkSync(t.Context(), jobs)
+				require.ErrorIs(t, err, eryxon.ErrUnknownOutcome)
+				assert.Equal(t, eryxon.Counts{Unknown: 40}, bulk.Nested)
+			}
+		})
+	}
 }
 
 // ways are those to hand in one job, with what became of it.
@@ -221,6 +243,14 @@ func TestNestedRecordsTravelInTheirCarrier(t *testing.T) {
 	_, err := c.Jobs.Sync(t.Context(), eryxon.Job{ExternalID: "J", JobNumber: "J", Parts: []eryxon.Part{steel("P", "")}})
 	require.NoError(t, err)
 	assert.Len(t, srv.Requests(), 1, "a single sync, without checks")
+	srv, c = releaseClient(t, eryxontest.V01, eryxon.WithRelease(eryxon.ReleaseV01), eryxon.WithNested())
+	for way, sync := range ways(c) {
+		before := len(srv.Requests())
+		o, err := sync(t.Context(), laden("W"))
+		require.NoError(t, err)
+		assert.Len(t, srv.Requests()[before:], 1, way)
+		assert.Equal(t, eryxon.StatusUnknown, o.Nested[0].Status, way)
+	}
 	srv, c = releaseClient(t, eryxontest.V01)
 	data := eryxon.Dataset{Jobs: eryxon.FromSlice([]eryxon.Job{{ExternalID: "J", JobNumber: "J", Parts: []eryxon.Part{steel("P", "")}}})}
 	_, err = c.SyncAll(t.Context(), data, eryxon.WithNested())
@@ -505,4 +535,16 @@ func TestWhatANewJobCarriesGoesOnce(t *testing.T) {
 			assert.Equal(t, 1, sent, "%s %s", release, way)
 		}
 	}
+}
+
+// A nested record belongs to the one that carries it, whatever ids it gives.
+func TestNestedRecordsNameNoCarriersByTheirIDs(t *testing.T) {
+	srv, c := releaseClient(t, eryxontest.V01)
+	j := laden("1")
+	j.Parts[0].JobID, j.Parts[0].Operations[0].PartID = "7f0c2a52-3c1c-4a11-9c63-0d5a3b0f4a10", "7f0c2a52-3c1c-4a11-9c63-0d5a3b0f4a11"
+	_, err := c.Jobs.Sync(t.Context(), j)
+	require.ErrorIs(t, err, eryxon.ErrValidation)
+	require.ErrorContains(t, err, "parts[0].job_id")
+	require.ErrorContains(t, err, "parts[0].operations[0].part_id")
+	assert.Empty(t, srv.Requests())
 }

@@ -146,6 +146,7 @@ func (o *Operation) rules(c *checker) {
 func (o *Operation) nestedRules(c *checker, source, partExternalID string) {
 	c.inherits("external_source", o.ExternalSource, source)
 	c.inherits("part_external_id", o.PartExternalID, partExternalID)
+	c.belongs("part_id", o.PartID)
 	c.required("external_id", o.ExternalID)
 	o.ownRules(c)
 }

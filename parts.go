@@ -134,6 +134,7 @@ func (p *Part) rules(c *checker) {
 func (p *Part) nestedRules(c *checker, source, jobExternalID string) {
 	c.inherits("external_source", p.ExternalSource, source)
 	c.inherits("job_external_id", p.JobExternalID, jobExternalID)
+	c.belongs("job_id", p.JobID)
 	c.required("external_id", p.ExternalID)
 	p.ownRules(c)
 }

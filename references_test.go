@@ -290,6 +290,22 @@ func TestWhatIsLearnedHoldsForTheSameRequest(t *testing.T) {
 	assert.Equal(t, eryxon.Counts{Failed: 4}, res.Counts)
 }
 
+// A zero that some servers take for nothing is worth finding out whether this one does.
+func TestZerosAreNotStoredAsDefaults(t *testing.T) {
+	for release, want := range map[eryxontest.Release]error{eryxontest.V01: eryxon.ErrValidation, eryxontest.V08: nil, eryxontest.Documented: nil} {
+		srv, c := releaseClient(t, release)
+		data := shopFloor("P")
+		data.Operations = eryxon.FromSlice(cuts("P", 1, func(o *eryxon.Operation) { whole(o); o.Sequence = eryxon.Some(0) }))
+		_, err := c.SyncAll(t.Context(), data)
+		require.ErrorIs(t, err, want, release)
+		row, stored := srv.Row(eryxontest.Operations, "SAP", "O0")
+		assert.Equal(t, want == nil, stored, release)
+		if stored {
+			assert.EqualValues(t, 0, row["sequence"], release)
+		}
+	}
+}
+
 // A run may go on for hours: what it has seen long ago is asked for again.
 func TestAParentThatWasSeenLongAgoIsAskedFor(t *testing.T) {
 	for pause, want := range map[time.Duration]error{time.Minute: nil, time.Hour: eryxon.ErrParentNotFound} {

@@ -137,6 +137,13 @@ func (c *checker) within(list string, i int) *checker {
 	return &checker{carrier: c, list: list, index: i}
 }
 
+// belongs demands that a nested record names no carrier by its row's id.
+func (c *checker) belongs(field, id string) {
+	if id != "" {
+		c.complain(field, "NESTED", fmt.Sprintf("is %q, but the record belongs to the one it is nested in: leave it empty or sync it on its own", id), id)
+	}
+}
+
 // inherits demands that a nested record says nothing else than its carrier.
 func (c *checker) inherits(field, own, carrier string) {
 	if own != "" && carrier != "" && own != carrier {

@@ -68,7 +68,7 @@ func runSequence[R any, P recordPtr[R], Row any](w *windows, in Input[R], lifted
 	}
 	var seen func(int) screen
 	if !lifted {
-		seen = s.screen(in.slice, w.co.cfg.source)
+		seen = screenSlice[R, P](in.slice, w.co.cfg.source)
 	}
 	next, stop := iter.Pull2(in.all())
 	defer stop()

@@ -130,7 +130,7 @@ func (s *syncer[R, P, Row]) vet(ctx context.Context, cfg *config, r P, o *Outcom
 	if !cfg.overwrite {
 		hazards(&rules, r)
 	}
-	if len(rules.details) == 0 || !worthAsking(rules.details) && !s.co.knownToFill() {
+	if len(rules.details) == 0 {
 		return nil, nil, nil
 	}
 	fills, cells, _, err := s.co.fills(ctx, cfg, newSightings())
@@ -138,7 +138,7 @@ func (s *syncer[R, P, Row]) vet(ctx context.Context, cfg *config, r P, o *Outcom
 		return nil, nil, err
 	}
 	switch refused := rules.err(0, o.Key); {
-	case len(r.nested(cfg.source)) > 0 && !cfg.noChecks: // each goes on its own there
+	case len(r.nested(cfg.source)) > 0 && !cfg.leavesNested(): // each goes on its own there
 		return nil, nil, nil
 	case !onlyOnUpdate(rules.details):
 		return nil, refused, nil
@@ -191,7 +191,7 @@ func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *Syn
 	if s.co.countsOnly() {
 		return res, s.syncCounted(ctx, cfg, r, res)
 	}
-	loaded, began := len(r.nested(cfg.source)) > 0 && !cfg.noChecks, time.Now()
+	loaded, began := len(r.nested(cfg.source)) > 0 && !cfg.leavesNested(), time.Now()
 	cells, refused, err := s.vet(ctx, cfg, r, &res.Outcome)
 	switch {
 	case loaded && s.co.dropsNested():

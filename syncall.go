@@ -305,7 +305,7 @@ type sliceLane[R any, P recordPtr[R]] struct {
 func newLane[R any, P recordPtr[R], Row any](co *core, f *flight, records []R) *sliceLane[R, P] {
 	s := newSyncer[R, P, Row](co)
 	e := newEngine[R, P](co, s.at, &co.cfg, f)
-	e.screen, e.expected = s.screen(records, co.cfg.source), len(records)
+	e.screen, e.expected = screenSlice[R, P](records, co.cfg.source), len(records)
 	return &sliceLane[R, P]{engine: e, records: records}
 }
 

@@ -187,7 +187,7 @@ func (s *syncer[R, P, Row]) bulkSync(ctx context.Context, records []R, opts []Bu
 	}
 	// One at a time keeps the order of the input on the server.
 	st := s.stream(ctx, input, 1, opts, func(e *engine[R, P]) {
-		e.screen, e.expected = s.screen(records, cfg.source), len(records)
+		e.screen, e.expected = screenSlice[R, P](records, cfg.source), len(records)
 		e.finite = cfg.state != nil
 		if e.cfg.rationed() {
 			order = e.byUrgency(records)
@@ -235,10 +235,15 @@ func (s *syncer[R, P, Row]) unsent(result *BulkResult, records []R, source strin
 	}
 }
 
-// screen looks through a slice for repeated keys. Of records with the same
+// screenSlice is screenAll of a slice that the caller knows the places of.
+func screenSlice[R any, P recordPtr[R]](records []R, source string) func(int) screen {
+	return screenAll[R, P](records, source, placeList)
+}
+
+// screenAll looks through records for repeated keys. Of records with the same
 // content the last is sent; of records with different content none is, for
-// nothing tells which is right.
-func (s *syncer[R, P, Row]) screen(records []R, source string) func(int) screen {
+// nothing tells which is right. Where says of some of them where they stand.
+func screenAll[R any, P recordPtr[R]](records []R, source string, where func([]int) string) func(int) screen {
 	places := make(map[Key][]int, len(records))
 	for i := range records {
 		k := P(&records[i]).recordKey(source)
@@ -259,7 +264,7 @@ func (s *syncer[R, P, Row]) screen(records []R, source string) func(int) screen 
 			switch {
 			case !same:
 				verdicts[i] = screen{err: func(c *checker) {
-					c.complain("external_id", "UNIQUE", fmt.Sprintf("%q stands on %d records of different content (%s): send one of them", k.ExternalID, len(at), placeList(at)), k.ExternalID)
+					c.complain("external_id", "UNIQUE", fmt.Sprintf("%q stands on %d records of different content (%s): send one of them", k.ExternalID, len(at), where(at)), k.ExternalID)
 				}}
 			case n < len(at)-1:
 				verdicts[i] = screen{superseded: true}

@@ -342,14 +342,21 @@ func (d *delivery[R, P]) shownMade(list []*sentRecord[R], out *result) (others [
 // deliverToFind delivers a few cells to a server that may be one that counts, where
 // updates of so few go one by one: the first tells. Elsewhere that costs a request.
 func (d *delivery[R, P]) deliverToFind(list []*sentRecord[R], ambiguous bool) {
-	first := len(d.done.outcomes)
-	d.deliverSingly(list[:1], ambiguous)
-	d.dialect().sawPages(false) // they have told what they can
-	if d.e.co.countsOnly() && d.done.outcomes[first].Status == StatusUpdated {
-		d.deliverSingly(list[1:], ambiguous)
-		return
+	for len(list) > 0 {
+		d.deliverSingly(list[:1], ambiguous)
+		list = list[1:]
+		d.dialect().sawPages(false) // they have told what they can
+		if lack := marked(d.dialect(), &d.dialect().lacking, d.c.entity); lack != nil {
+			d.refuse(list, lack)
+			return
+		}
+		if !d.e.co.countsOnly() || d.done.outcomes[len(d.done.outcomes)-1].Status == StatusCreated {
+			break // new ones are cheaper together
+		}
 	}
-	d.deliverOne(list[1:], ambiguous)
+	if len(list) > 0 {
+		d.deliverOne(list, ambiguous)
+	}
 }
 
 // newCells finds out what became of cells of which a server that was not known
