@@ -548,3 +548,37 @@ func TestNestedRecordsNameNoCarriersByTheirIDs(t *testing.T) {
 	require.ErrorContains(t, err, "parts[0].operations[0].part_id")
 	assert.Empty(t, srv.Requests())
 }
+
+// A failed record that is handed back carries what failed of it: each record stands in
+// the file once. What has arrived is in the audit log, whatever became of its carrier.
+func TestNestedRecordsAreHandedOverOnce(t *testing.T) {
+	srv, c := releaseClient(t, eryxontest.V08)
+	_, err := c.SyncAll(t.Context(), shopFloor("P"))
+	require.NoError(t, err)
+	srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "TAKEN"})
+	bad := func(o *eryxon.Operation) { whole(o); o.Extra = map[string]any{"no_column": 1} }
+	refused := steel("P", "")
+	refused.Material, refused.Operations = eryxon.Null[string](), cuts("", 1, bad)
+	for name, tt := range map[string]struct {
+		number string
+		part   eryxon.Part
+		failed []string // kinds of records in the file
+		log    int
+	}{
+		"the part is refused": {"J", refused, []string{"parts"}, 1},
+		"the job is":          {"TAKEN", steel("P", ""), []string{"jobs"}, 1},
+	} {
+		var file, log strings.Builder
+		data := eryxon.Dataset{Jobs: eryxon.FromSlice([]eryxon.Job{{ExternalID: "J", JobNumber: tt.number, Parts: []eryxon.Part{tt.part}}})}
+		_, err := another(t, srv).SyncAll(t.Context(), data, eryxon.WithNested(), eryxon.WithFailedRecords(&file), eryxon.WithAuditLog(&log))
+		require.Error(t, err, name)
+		var kinds []string
+		for line := range strings.Lines(file.String()) {
+			_, rest, _ := strings.Cut(line, `"entity":"`)
+			kind, _, _ := strings.Cut(rest, `"`)
+			kinds = append(kinds, kind)
+		}
+		assert.Equal(t, tt.failed, kinds, name)
+		assert.Equal(t, tt.log, strings.Count(log.String(), "\n"), name)
+	}
+}

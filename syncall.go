@@ -209,14 +209,33 @@ func (r *syncRun) account(o *Outcome) {
 		r.cfg.tell(*o)
 	}
 	r.hand(o)
-	if o.Status.Success() { // otherwise its record carries them still
-		for i := range o.Nested {
-			if n := &o.Nested[i]; n.Status.Success() || n.failed() {
-				r.hand(n)
+	r.handNested(o)
+	r.progress.update(false)
+}
+
+// handNested gives the outcomes of what a record carried to the sinks. A record that
+// failed, and was handed over, carries what failed of it still.
+func (r *syncRun) handNested(o *Outcome) {
+	carried := 0
+	if !o.Status.Success() {
+		carried = len(o.Nested)
+	}
+	for i := range o.Nested {
+		n := &o.Nested[i]
+		within := carried > 0
+		if within {
+			carried--
+		}
+		switch {
+		case n.Status.Success():
+			r.hand(n)
+		case n.failed() && !within:
+			r.hand(n)
+			if p, ok := n.Record.(Part); ok {
+				carried = len(p.Operations)
 			}
 		}
 	}
-	r.progress.update(false)
 }
 
 // hand gives an outcome to the sinks that it is for.
