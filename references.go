@@ -346,7 +346,7 @@ func (d *delivery[R, P]) pinParents(list []*sentRecord[R], ambiguous bool) []*se
 		told = co.asksRows(entity)
 		switch {
 		case err == nil || !told:
-		case unasked(out) && !d.dialect().severalSources(): // it may confuse them
+		case unasked(out) && (d.e.cfg.noChecks || !d.dialect().severalSources() && !co.knownToFill()): // those may confuse them
 			told = false
 		default:
 			d.undeliver(list, out, err, ambiguous)

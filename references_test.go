@@ -161,19 +161,27 @@ func TestARetriedDuplicateAsksForNoParent(t *testing.T) {
 	}
 }
 
-func TestABrokenQuestionKeepsNoPartsBack(t *testing.T) {
-	for _, tt := range []struct {
-		path    string
-		release eryxon.Release
-	}{{"/api-erp-sync/diff", eryxon.ReleaseV01}, {"/api-cells", eryxon.ReleaseUnknown}} {
+// A question that the server refuses keeps parts back where the server is known to
+// confuse their jobs, but for those who want no checks.
+func TestABrokenQuestionKeepsPartsBackOfAServerThatConfusesThem(t *testing.T) {
+	for name, tt := range map[string]struct {
+		path string
+		opts []eryxon.Option
+		want eryxon.Counts
+	}{
+		"what the server is":    {"/api-cells", nil, eryxon.Counts{Created: 2}},
+		"its jobs":              {"/api-erp-sync/diff", []eryxon.Option{eryxon.WithRelease(eryxon.ReleaseV01)}, eryxon.Counts{NotSent: 2}},
+		"its jobs, for nothing": {"/api-erp-sync/diff", []eryxon.Option{eryxon.WithRelease(eryxon.ReleaseV01), eryxon.WithoutChecks()}, eryxon.Counts{Created: 2}},
+	} {
 		for _, status := range []int{400, 403, 414, 500} {
 			srv, c := releaseClient(t, eryxontest.V01)
 			_, err := c.Jobs.BulkSync(t.Context(), []eryxon.Job{{ExternalID: "J", JobNumber: "J"}})
 			require.NoError(t, err)
 			f := eryxontest.StatusJSON(status, "X", "no")
 			srv.Script(tt.path, f, f, f, f, f, f)
-			_, err = another(t, srv, eryxon.WithRelease(tt.release)).Parts.BulkSync(t.Context(), []eryxon.Part{steel("P", "J"), steel("Q", "J")})
-			assert.NoError(t, err, "%s, %d", tt.path, status)
+			res, err := another(t, srv, tt.opts...).Parts.BulkSync(t.Context(), []eryxon.Part{steel("P", "J"), steel("Q", "J")})
+			assert.Equal(t, tt.want, res.Counts, "%s, %d", name, status)
+			assert.Equal(t, tt.want.NotSent > 0, err != nil)
 		}
 	}
 }
