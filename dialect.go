@@ -370,6 +370,10 @@ func (co *core) knownToFill() bool {
 	return co.shared.dialect.known() == fillingYes
 }
 
+// isFilling reports a server that is known to fill, and not to count: it drops nested
+// records without a word, too.
+func (co *core) isFilling() bool { return co.knownToFill() && !co.countsOnly() }
+
 // mightFill reports a server that has not shown yet whether it fills. The documented
 // one, whose bulk answers are the same, tells the limit of its quota with every answer.
 func (co *core) mightFill() bool {

@@ -24,13 +24,10 @@ func leaveNested(r any) {
 // takes them, though nobody learns what becomes of them.
 func (c *config) leavesNested() bool { return c.noChecks || c.keepNested }
 
-// dropsNested reports a server that may drop nested records without a word.
-func (co *core) dropsNested() bool { return co.knownToFill() && !co.countsOnly() }
-
 // unload has carriers go without what they carry where the server would drop some of
 // it without a word. It is theirs to go afterwards.
 func (d *delivery[R, P]) unload(list []*sentRecord[R]) {
-	if d.e.cfg.leavesNested() || !d.e.co.dropsNested() {
+	if d.e.cfg.leavesNested() || !d.e.co.isFilling() {
 		return
 	}
 	for _, s := range list {
@@ -145,7 +142,7 @@ func (d *delivery[R, P]) deliverNested(list []*sentRecord[R], outcomes []Outcome
 			continue
 		}
 		if status, cause := childStatus(o, d.e.cfg.strictParents); cause != nil {
-			if ambiguous && d.e.co.dropsNested() { // it may have brought them in
+			if ambiguous && d.e.co.isFilling() { // it may have brought them in
 				status = StatusUnknown
 			}
 			for k := range o.Nested {

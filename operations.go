@@ -15,7 +15,8 @@ type Operation struct {
 	// PartExternalID links the operation to its part of the same source.
 	// Required, unless PartID is given or the operation is nested in its part.
 	PartExternalID string `json:"part_external_id"`
-	// PartID is the part's UUID on the server, for a part of another source.
+	// PartID is the part's UUID on the server, for a part of another source. A
+	// nested operation has none: it belongs to the part that carries it.
 	PartID        string `json:"part_id"`
 	OperationName string `json:"operation_name"` // required, such as Laser Cut
 	// CellName is the name of the cell (work center) as it stands in the MES.

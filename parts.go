@@ -15,7 +15,8 @@ type Part struct {
 	// JobExternalID links the part to its job of the same source. Required,
 	// unless JobID is given or the part is nested in its job.
 	JobExternalID string `json:"job_external_id"`
-	// JobID is the job's UUID on the server, for a job of another source.
+	// JobID is the job's UUID on the server, for a job of another source. A
+	// nested part has none: it belongs to the job that carries it.
 	JobID      string `json:"job_id"`
 	PartNumber string `json:"part_number"` // required; unique within its job, on some servers among all parts
 

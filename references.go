@@ -318,7 +318,7 @@ func (d *delivery[R, P]) fills() (bool, *result, error) {
 			return false, out, err
 		}
 	}
-	return d.e.co.knownToFill() && !d.e.co.countsOnly(), nil, nil
+	return d.e.co.isFilling(), nil, nil
 }
 
 // namesUnseenCell reports an operation whose cell, by that name, the run has not seen,

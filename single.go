@@ -194,7 +194,7 @@ func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *Syn
 	loaded, began := len(r.nested(cfg.source)) > 0 && !cfg.leavesNested(), time.Now()
 	cells, refused, err := s.vet(ctx, cfg, r, &res.Outcome)
 	switch {
-	case loaded && s.co.dropsNested():
+	case loaded && s.co.isFilling():
 		return res, s.syncUnloaded(ctx, cfg, r, res)
 	case err != nil:
 		return res, res.close(err)
@@ -239,7 +239,7 @@ func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *Syn
 	}
 	err = res.close(cause)
 	res.nameTaken(r)
-	if loaded && err == nil && s.co.dropsNested() { // as it turns out
+	if loaded && err == nil && s.co.isFilling() { // as it turns out
 		return res, s.syncNested(ctx, cfg, r, res, nil, began, true)
 	}
 	return res, err
