@@ -24,6 +24,7 @@ var (
 	reParentID     = regexp.MustCompile(`(?:^|_)(?:job|part|cell)_id$`)
 	reTooMany      = regexp.MustCompile(`^Maximum (\d+) [a-z]+ per bulk-sync request`)
 	reNoRow        = regexp.MustCompile(`JSON object requested, multiple \(or no\) rows returned|Cannot coerce the result to a single JSON object`)
+	reUnwritable   = regexp.MustCompile(`^Field (\S+) is not writable`)
 	reSyncPrefix   = regexp.MustCompile(`^Failed to sync [a-z]+: `)
 )
 
@@ -37,7 +38,7 @@ var texts = []struct {
 	{regexp.MustCompile(`^Missing required (?:fields|[a-z]+ field: ([a-z_]+))`), ErrValidation},
 	{reNotNull, ErrValidation},
 	{regexp.MustCompile(`Could not find the '([^']+)' column of '[^']+' in the schema cache`), ErrMissingColumn},
-	{regexp.MustCompile(`^Field (\S+) is not writable`), ErrMissingColumn},
+	{reUnwritable, ErrMissingColumn},
 	{regexp.MustCompile(`^((?:job|part|cell)_id) does not reference a record`), ErrParentNotFound},
 	{regexp.MustCompile(`column (?:"?\w+"?\.)?"?(\w+)"? (?:of relation "?\w+"? )?does not exist`), ErrMissingColumn},
 	{regexp.MustCompile(`(?i)^invalid (?:date format for )?([a-z]+(?:_[a-z]+)+|quantity|status|type|color|priority|sequence)\b`), ErrValidation},

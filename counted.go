@@ -378,7 +378,7 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 		case said.field == "sync_hash":
 			cause = missingColumnError(d.c.entity, said.field, messageOf(cause))
 			mark(d.dialect(), &d.dialect().lacking, d.c.entity, cause)
-		case d.e.cfg.omitMissing && d.dialect().sawAbsent(d.c.entity, cause):
+		case d.e.cfg.omitMissing && d.dialect().sawAbsent(d.c.entity, messageOf(cause)):
 			if again := d.translateAll([]*sentRecord[R]{s}, ambiguous); len(again) == 1 {
 				d.single(s, ambiguous)
 			}
@@ -472,21 +472,52 @@ func (d *delivery[R, P]) forgetParents(list []*sentRecord[R]) bool {
 // optionalColumn reports a field that a record can do without.
 func optionalColumn(column string) bool { return column == "priority" }
 
-// sawAbsent learns of an optional column that the server lacks. It reports
-// whether that is news, so that another try is worth it.
-func (d *dialect) sawAbsent(e Entity, refusal error) bool {
-	said := understand(messageOf(refusal))
-	name := string(e) + "." + said.field
-	if said.kind != ErrMissingColumn || !optionalColumn(said.field) || marked(d, &d.absent, name) {
+// sawAbsent learns of an optional column that the server lacks, or that it lets no
+// single or bulk sync write. It reports whether that is news, so that another try is
+// worth it.
+func (d *dialect) sawAbsent(e Entity, refusal string) bool {
+	said := understand(refusal)
+	known, name := &d.absent, string(e)+"."+said.field
+	if reUnwritable.MatchString(refusal) {
+		known = &d.unwritable
+	}
+	if said.kind != ErrMissingColumn || !optionalColumn(said.field) || marked(d, known, name) {
 		return false
 	}
-	mark(d, &d.absent, name, true)
+	mark(d, known, name, true)
 	return true
 }
 
-// omitAbsent leaves out the fields whose columns the server is known to lack.
+// omitAbsent leaves out the fields whose columns the server is known to lack, or to let
+// no request write that can carry the record.
 func omitAbsent(d *dialect, r any) {
-	if j, ok := r.(*Job); ok && marked(d, &d.absent, absentPriority) {
+	j, ok := r.(*Job)
+	if !ok {
+		return
+	}
+	if carried, _ := unifiable(j); marked(d, &d.absent, absentPriority) || !carried && marked(d, &d.unwritable, absentPriority) {
 		j.Priority = Opt[int]{}
 	}
+}
+
+// goesOtherwise reports a record that was refused for a field that the unified endpoint
+// writes, or that it may go without.
+func (d *delivery[R, P]) goesOtherwise(s *sentRecord[R], refusal string) bool {
+	said := understand(refusal)
+	if said.kind != ErrMissingColumn || !optionalColumn(said.field) {
+		return false
+	}
+	d.dialect().sawAbsent(d.c.entity, refusal)
+	return d.e.cfg.omitMissing || d.unifiedOnly(s)
+}
+
+// unifiedOnly reports a record with a field that the server is known to let the unified
+// endpoint alone write.
+func (d *delivery[R, P]) unifiedOnly(s *sentRecord[R]) bool {
+	j, ok := any(P(&s.record)).(*Job)
+	if !ok || !j.Priority.IsSet() || !marked(d.dialect(), &d.dialect().unwritable, absentPriority) {
+		return false
+	}
+	carried, _ := d.unifiable(s)
+	return carried
 }

@@ -85,6 +85,7 @@ type dialect struct {
 	statuses   map[Opt[WorkStatus]]bool // work statuses that one of an operation has written
 	lacking    map[Entity]error         // nothing of the entity can be written, and why
 	absent     map[string]bool          // optional columns that the server lacks, as entity.column
+	unwritable map[string]bool          // those that it lets the unified endpoint alone write, likewise
 	ids        map[entityKey]string
 	there      map[uint64]sighting // rows that are there, by hashes of their entityKeys
 	seed       maphash.Seed        // of these hashes
@@ -118,7 +119,7 @@ func (d *dialect) saw(r Release) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.assumed && d.release != ReleaseUnknown && d.release != r {
-		d.filling, d.noUnified, d.noDiff, d.finds, d.proven, d.absent, d.limits, d.seen = fillingUnknown, nil, nil, nil, nil, nil, nil, time.Time{}
+		d.filling, d.noUnified, d.noDiff, d.finds, d.proven, d.absent, d.unwritable, d.limits, d.seen = fillingUnknown, nil, nil, nil, nil, nil, nil, nil, time.Time{}
 		d.release = ReleaseUnknown
 	}
 	d.assumed = false
@@ -169,7 +170,13 @@ func (d *dialect) sawRefusal(err error) bool {
 	if !errors.Is(err, ErrMissingColumn) {
 		return false
 	}
-	switch understand(messageOf(err)).field {
+	switch field := understand(messageOf(err)).field; field {
+	case "priority":
+		if reUnwritable.MatchString(messageOf(err)) { // which others store, or ignore
+			d.saw(ReleaseV08)
+			d.sawAbsent(EntityJobs, messageOf(err))
+			return true
+		}
 	case "job_external_id", "part_external_id", "cell_name", "estimated_time_minutes", "parts", "operations":
 		d.saw(ReleaseV08)
 		return true

@@ -90,7 +90,7 @@ var nextSteps = map[error]string{
 	ErrNaturalKeyTaken: "rename one of the two, or give the existing row this external id in the MES",
 	ErrDeletedOnServer: "restore the row in the MES or sync it under a new external id",
 	ErrParentNotFound:  "sync the parent first, under the same external source, and check the reference's spelling",
-	ErrMissingColumn:   "leave the field unset, or ask the server's owner to add the column",
+	ErrMissingColumn:   "leave the field unset, or ask the server's owner to add the column, or to let a sync write it",
 	ErrTooLarge:        "send fewer records a request, or shorten the record",
 	ErrRequestBudget:   "run again with a new budget; what succeeded need not be sent again",
 	ErrServer:          "sync again later; upserts may be repeated safely",

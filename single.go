@@ -221,7 +221,7 @@ func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *Syn
 	if cause != nil && s.co.shared.dialect.sawRefusal(cause) {
 		return res, s.syncCounted(ctx, cfg, r, res)
 	}
-	if cause != nil && cfg.omitMissing && s.co.shared.dialect.sawAbsent(s.at.entity, cause) {
+	if cause != nil && cfg.omitMissing && s.co.shared.dialect.sawAbsent(s.at.entity, messageOf(cause)) {
 		copied := *r
 		omitAbsent(&s.co.shared.dialect, P(&copied))
 		if body, err = P(&copied).appendJSON(nil, cfg.source); err == nil {
@@ -408,24 +408,24 @@ func (s *syncer[R, P, Row]) syncCounted(ctx context.Context, cfg *config, r P, r
 	} else {
 		list = d.translateAll(list, false)
 	}
-	if len(list) == 0 && errors.Is(d.done.outcomes[0].Err, ErrUnsupported) && s.co.unifiedEntity(s.at.entity) {
-		// The unified endpoint finds a job that it does not name.
-		d.done.outcomes = nil
-		d.deliverCounted(d.c.live(), false)
+	// The unified endpoint finds a job that it does not name.
+	if len(list) == 0 && !(errors.Is(d.done.outcomes[0].Err, ErrUnsupported) && s.co.unifiedEntity(s.at.entity)) {
+		return res.settle(&d.done.outcomes[0])
 	}
-	if len(list) == 0 {
-		res.Outcome = d.done.outcomes[0]
-		res.Record = nil
-		return res.err(res.Err)
+	if len(list) == 0 || d.unifiedOnly(list[0]) {
+		return d.unify(res.settle)
 	}
 	out, status, id, cause := s.co.putOne(ctx, ctx, cfg, s.at, res.Key, d.c.json(list[0]), false, false)
-	if cause != nil && cfg.omitMissing && d.dialect().sawAbsent(s.at.entity, cause) {
+	if cause != nil && cfg.omitMissing && d.dialect().sawAbsent(s.at.entity, messageOf(cause)) && !d.unifiedOnly(list[0]) {
 		if list = d.translateAll(list, false); len(list) == 1 {
 			out, status, id, cause = s.co.putOne(ctx, ctx, cfg, s.at, res.Key, d.c.json(list[0]), false, false)
 		}
 	}
 	for cause != nil && (status == StatusFailed && d.relink(list[0], cause) || d.provenNew(list[0], messageOf(cause))) {
 		out, status, id, cause = s.co.putOne(ctx, ctx, cfg, s.at, res.Key, d.c.json(list[0]), false, false)
+	}
+	if cause != nil && d.goesOtherwise(list[0], messageOf(cause)) && d.unifiedOnly(list[0]) {
+		return d.unify(res.settle)
 	}
 	res.Response = out.response()
 	res.RequestID, res.Attempts = out.requestID, out.attempts
@@ -441,6 +441,20 @@ func (s *syncer[R, P, Row]) syncCounted(ctx context.Context, cfg *config, r P, r
 	res.Outcome = outcomes[0]
 	res.nameTaken(r)
 	return res.err(err)
+}
+
+// unify delivers the one record by the unified endpoint, and what it carries after it.
+func (d *delivery[R, P]) unify(settle func(*Outcome) error) error {
+	d.done.outcomes = nil
+	d.deliverCounted(d.c.live(), false)
+	return settle(&d.done.outcomes[0])
+}
+
+// settle takes over the outcome of a delivery.
+func (r *SyncResult[Row]) settle(o *Outcome) error {
+	r.Outcome = *o
+	r.Record = nil
+	return r.err(r.Err)
 }
 
 // err is the record's own error, or that of what it carried.

@@ -57,6 +57,13 @@ func unifiable(r any) (ok, partial bool) {
 	return false, false
 }
 
+// unifiable is unifiable for a record that the endpoint also has to find, on this
+// server.
+func (d *delivery[R, P]) unifiable(s *sentRecord[R]) (ok, partial bool) {
+	ok, partial = unifiable(P(&s.record))
+	return ok && d.e.co.unifiedEntity(d.c.entity) && lookable(s.key.ExternalID) && parentLookable(P(&s.record)), partial
+}
+
 // emptied reports an empty string, which the unified endpoint takes for one
 // that is left out.
 func emptied(o Opt[string]) bool { s, ok := o.Get(); return ok && s == "" }
@@ -66,9 +73,9 @@ func (d *delivery[R, P]) deliverUnified(list []*sentRecord[R], ambiguous bool) {
 	var carried, partial, updates, others []*sentRecord[R]
 	noPriority := d.c.entity == EntityJobs && marked(d.dialect(), &d.dialect().absent, absentPriority)
 	for _, s := range list {
-		ok, part := unifiable(P(&s.record))
+		ok, part := d.unifiable(s)
 		switch {
-		case !ok || !d.e.co.unifiedEntity(d.c.entity) || !lookable(s.key.ExternalID) || !parentLookable(P(&s.record)):
+		case !ok:
 			others = append(others, s)
 		case part:
 			partial = append(partial, s)

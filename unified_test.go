@@ -76,3 +76,59 @@ func TestWhatABulkHasHadIsNotUnsent(t *testing.T) {
 		}
 	}
 }
+
+// A priority that the server lets the unified endpoint alone write arrives, whatever
+// meets the server first; beside a status, which that endpoint drops, it can't.
+func TestPriorityThatOnlyTheUnifiedEndpointWrites(t *testing.T) {
+	urgent := func(n int) []eryxon.Job {
+		list := heldJobs(n, eryxon.Opt[eryxon.WorkStatus]{})
+		for i := range list {
+			list[i].Priority = eryxon.Some(7)
+		}
+		return list
+	}
+	arrived := func(t *testing.T, srv *eryxontest.Server, jobs []eryxon.Job) {
+		for _, j := range jobs {
+			row, ok := srv.Row(eryxontest.Jobs, "SAP", j.ExternalID)
+			require.True(t, ok)
+			assert.EqualValues(t, 7, row["priority"])
+		}
+	}
+	for _, omit := range []bool{false, true} {
+		var opts []eryxon.Option
+		if omit {
+			opts = append(opts, eryxon.WithMissingColumnsOmitted())
+		}
+		srv, _ := releaseClient(t, eryxontest.V011)
+		client := another(t, srv, opts...)
+		res, err := client.Jobs.BulkSync(t.Context(), urgent(5))
+		require.NoError(t, err)
+		assert.Equal(t, eryxon.Counts{Created: 5}, res.Counts)
+		arrived(t, srv, urgent(5))
+		assert.Len(t, srv.Requests(), 2, "the one that was refused, and the unified endpoint's")
+
+		client = another(t, srv, opts...)
+		before := len(srv.Requests())
+		for _, j := range urgent(7)[4:] {
+			_, err := client.Jobs.Sync(t.Context(), j)
+			require.NoError(t, err)
+		}
+		arrived(t, srv, urgent(7))
+		assert.Len(t, srv.Requests()[before:], 4, "one was refused")
+
+		held := urgent(3)
+		for i := range held {
+			held[i].Status = eryxon.Some(eryxon.WorkOnHold)
+		}
+		_, err = another(t, srv, opts...).Jobs.BulkSync(t.Context(), held)
+		row, _ := srv.Row(eryxontest.Jobs, "SAP", held[0].ExternalID)
+		if omit {
+			require.NoError(t, err)
+			assert.Equal(t, "on_hold", row["status"])
+			continue
+		}
+		require.ErrorIs(t, err, eryxon.ErrMissingColumn)
+		assert.ErrorContains(t, err, "priority")
+		assert.NotEqual(t, "on_hold", row["status"])
+	}
+}

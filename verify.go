@@ -294,6 +294,9 @@ func (d *delivery[R, P]) deliverMisread(list []*sentRecord[R], out *result, answ
 		case d.provenNew(s, f.message):
 			bare = append(bare, s)
 			continue
+		case f.status == StatusFailed && d.goesOtherwise(s, f.message):
+			never = append(never, s)
+			continue
 		case f.status != StatusFailed:
 			written = true
 		default:
