@@ -45,8 +45,8 @@ type call struct {
 	// call's context, which then only decides whether another one is made.
 	wire context.Context
 	// turn, where not nil, waits until an attempt may be made beside others, and
-	// returns what ends it.
-	turn func(context.Context) (end func())
+	// returns what ends it; the error is the context's.
+	turn func(context.Context) (end func(), err error)
 }
 
 // fate is what became of a call, as far as it can be known.
@@ -93,14 +93,26 @@ func (co *core) do(ctx context.Context, cfg *config, cl *call) *result {
 	for {
 		seq, waited, err := co.admit(ctx, cfg)
 		res.waited += waited
+		if cfg.wire != nil {
+			cfg.wire.waited.Add(int64(waited))
+		}
+		end := func() {}
+		if err == nil && cl.turn != nil { // no part of the attempt: nothing is sent while it waits
+			if end, err = cl.turn(ctx); err != nil && cfg.spent != nil {
+				cfg.spent.Add(-1)
+			}
+		}
 		if err != nil {
 			co.endUnsent(cl, res, err)
 			return res
 		}
 		res.attempts++
+		if cfg.wire != nil {
+			cfg.wire.attempts.Add(1)
+		}
 		at := Attempt{Method: cl.method, Path: cl.path, RequestID: res.requestID, Number: res.attempts,
 			Records: cl.records, BytesSent: len(cl.body), Start: time.Now(), RetryIn: -1}
-		v := co.attempt(ctx, cfg, cl, res, seq, &at)
+		v := co.attempt(ctx, cfg, cl, res, seq, &at, end)
 
 		delay := time.Duration(-1)
 		switch {
@@ -202,15 +214,9 @@ func (r *result) settle() {
 	}
 }
 
-// attempt makes one request and judges what comes back.
-func (co *core) attempt(ctx context.Context, cfg *config, cl *call, res *result, seq int64, at *Attempt) verdict { //nolint:contextcheck // call.wire is a context of the caller's, too
-	if cl.turn != nil { // no part of the attempt: nothing is sent while it waits
-		defer cl.turn(ctx)()
-		if err := ctx.Err(); err != nil {
-			res.status, res.header = 0, nil
-			return verdict{err: co.apiError(cl, res, nil, "", "not sent: "+err.Error(), err, nil), fate: fateNotSent}
-		}
-	}
+// attempt makes one request, whose turn it ends, and judges what comes back.
+func (co *core) attempt(ctx context.Context, cfg *config, cl *call, res *result, seq int64, at *Attempt, end func()) verdict { //nolint:contextcheck // call.wire is a context of the caller's, too
+	defer end()
 	if cl.wire != nil {
 		ctx = cl.wire
 	}

@@ -76,11 +76,9 @@ func (d *delivery[R, P]) translateAll(list []*sentRecord[R], ambiguous bool) []*
 	var err error
 	if len(jobKeys) > 0 {
 		jobs, out, err = co.resolve(ctx, cfg, EntityJobs, jobKeys)
-		d.asked(out)
 	}
 	if len(partKeys) > 0 && err == nil {
 		parts, out, err = co.resolve(ctx, cfg, EntityParts, partKeys)
-		d.asked(out)
 	}
 	if len(names) > 0 && err == nil {
 		cells, err = co.cellsByName(ctx, cfg, d.e.flight.seen, names)
@@ -224,8 +222,17 @@ func (d *delivery[R, P]) undeliver(list []*sentRecord[R], out *result, err error
 		}
 		d.done.barren = err
 	}
+	d.mind(err)
 	for _, s := range list {
 		d.settleUndelivered(s, err, ambiguous)
+	}
+}
+
+// mind ends the sending where a look at the server failed for what no further request
+// gets by. That the look alone is forbidden is nothing of the kind.
+func (d *delivery[R, P]) mind(err error) {
+	if endsSending(err) && d.done.end == nil {
+		d.done.end = err
 	}
 }
 
@@ -301,7 +308,6 @@ func (d *delivery[R, P]) translateParts(list []*sentRecord[R], ambiguous bool) [
 		}
 	}
 	jobs, out, err := d.e.co.resolve(d.e.flight.goOn, d.e.cfg, EntityJobs, keys)
-	d.asked(out)
 	if err != nil {
 		d.undeliver(list, out, err, ambiguous)
 		return nil
@@ -420,16 +426,13 @@ func (d *delivery[R, P]) relink(s *sentRecord[R], refusal error) bool {
 	co, cfg, ctx := d.e.co, d.e.cfg, d.e.flight.goOn
 	var jobs, parts map[Key]string
 	var cells map[string][]string
-	var out *result
 	var err error
 	switch r := any(P(&s.record)).(type) {
 	case *Part:
-		jobs, out, err = co.resolve(ctx, cfg, EntityJobs, []Key{{s.key.Source, r.JobExternalID}})
-		d.asked(out)
+		jobs, _, err = co.resolve(ctx, cfg, EntityJobs, []Key{{s.key.Source, r.JobExternalID}})
 	case *Operation:
 		if r.PartID == "" {
-			parts, out, err = co.resolve(ctx, cfg, EntityParts, []Key{{s.key.Source, r.PartExternalID}})
-			d.asked(out)
+			parts, _, err = co.resolve(ctx, cfg, EntityParts, []Key{{s.key.Source, r.PartExternalID}})
 		}
 		if r.CellID == "" && err == nil {
 			cells, err = co.cellsByName(ctx, cfg, d.e.flight.seen, []string{r.CellName})

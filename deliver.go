@@ -41,7 +41,7 @@ func (e *engine[R, P]) work(c *chunk[R]) *finishedChunk {
 	d.done.outcomes = make([]Outcome, 0, len(list))
 	if e.probes(len(list)) {
 		e.probed = true
-		d.asked(e.co.probe(e.flight.goOn, e.cfg, e.at))
+		e.co.probe(e.flight.goOn, e.cfg, e.at)
 	}
 	switch {
 	case e.cfg.dryRun:
@@ -172,14 +172,6 @@ func partition[T any](list []T, f func(T) bool) (with, without []T) {
 		return nil, list
 	}
 	return with, without
-}
-
-// asked adds to the account a call that carried no records.
-func (d *delivery[R, P]) asked(out *result) {
-	if out != nil {
-		d.done.stats.attempts += out.attempts
-		d.done.stats.waited += out.waited
-	}
 }
 
 // send makes one bulk request.

@@ -247,7 +247,9 @@ func (r *syncRun) deactivate(ctx context.Context, co *core, e Entity, gone *Disa
 	case EntityJobs:
 		deactivateEach[Job, *Job, JobRow](ctx, co, r, turned(keys, how.Job))
 	case EntityResources:
-		list, err := idleResources(newClient(co).Resources.List(ctx, ResourceListOptions{ExternalSource: gone.Source}, withConfig(r.cfg)), keys)
+		cfg := r.cfg.counting()
+		list, err := idleResources(newClient(co).Resources.List(ctx, ResourceListOptions{ExternalSource: gone.Source}, withConfig(cfg)), keys)
+		r.report.of(e).setCost(cfg.wire.cost(), r.report.Started)
 		if err != nil {
 			r.ended(err)
 			return
@@ -255,7 +257,9 @@ func (r *syncRun) deactivate(ctx context.Context, co *core, e Entity, gone *Disa
 		settleRowless(r, keys, list)
 		deactivateEach[Resource, *Resource, ResourceRow](ctx, overwriting(co), r, list)
 	case EntityCells:
-		list, err := idleCells(newClient(co).Cells.List(ctx, CellListOptions{}, withConfig(r.cfg)), keys)
+		cfg := r.cfg.counting()
+		list, err := idleCells(newClient(co).Cells.List(ctx, CellListOptions{}, withConfig(cfg)), keys)
+		r.report.of(e).setCost(cfg.wire.cost(), r.report.Started)
 		if err != nil {
 			r.ended(err)
 			return
@@ -374,12 +378,14 @@ func given[T any](o Opt[T]) Opt[T] {
 // deactivateEach syncs the records that take rows out of use.
 func deactivateEach[R any, P recordPtr[R], Row any](ctx context.Context, co *core, run *syncRun, list []R) {
 	s := newSyncer[R, P, Row](co)
-	run.report.of(s.at.entity).expected = len(list)
+	report := run.report.of(s.at.entity)
+	before := report.tally()
+	report.expected = len(list)
 	st := s.stream(ctx, FromSlice(list).all(), 1, nil, func(e *engine[R, P]) { e.finite = true })
 	for o := range st.All() {
 		run.account(&o)
 	}
-	run.report.of(s.at.entity).setCost(st.stats, run.report.Started)
+	report.setCost(st.stats.plus(before), run.report.Started)
 	if err := st.Err(); err != nil {
 		run.ended(err)
 	}

@@ -100,7 +100,8 @@ type finishedChunk struct {
 	lane     lane // that it belongs to, where there are several
 	holder   keyHolder
 	outcomes []Outcome
-	stats    tally
+	requests int   // that carried records
+	bytes    int64 // of their bodies, retries included
 	end      error // no further request can succeed
 	barren   error // why nothing of the chunk landed, where that may be the server's doing
 }

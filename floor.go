@@ -19,6 +19,7 @@ func (d *delivery[R, P]) keepFloor(list []*sentRecord[R], ambiguous bool) (safe,
 		return nil, others
 	}
 	rows, err := d.floorOf(wanted)
+	d.mind(err)
 	for _, s := range wanted {
 		row, there := rows[s]
 		switch {

@@ -1,6 +1,7 @@
 package eryxon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 )
@@ -316,6 +317,13 @@ func (g *graph) release(n *node, o *Outcome) {
 // isParent reports whether records of the run belong to the node's i-th.
 func (n *node) isParent(i int) bool { return n.kids[i] >= 0 }
 
+// endsSending reports an error after which no more is sent: the run's own, or what the
+// server says to all requests.
+func endsSending(err error) bool {
+	return errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrRateLimited) || errors.Is(err, ErrRequestBudget) ||
+		(errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) && !errors.Is(err, ErrTimeout)
+}
+
 // childStatus is what a record's outcome means for its children: nothing, or
 // that they are not sent.
 func childStatus(parent *Outcome, strict bool) (Status, error) {
@@ -326,6 +334,8 @@ func childStatus(parent *Outcome, strict bool) (Status, error) {
 		return StatusNotSent, parent.Err
 	case (parent.there || parent.Status == StatusFailed && parent.ID != "") && !errors.Is(parent.Err, ErrDeletedOnServer) && !strict:
 		return 0, nil // its row is there
+	case parent.Status == StatusUnknown && endsSending(parent.Err):
+		return StatusNotSent, parent.Err // the parent is not at fault
 	default:
 		return StatusParentFailed, parent.Err
 	}

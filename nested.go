@@ -100,8 +100,7 @@ func (d *delivery[R, P]) showRows(outcomes []Outcome, isParent func(*Outcome) bo
 	if fills, _, _ := d.fills(); !fills && !d.e.co.countsOnly() { // as documented, it can't be asked
 		return
 	}
-	found, out, _ := d.e.co.diffKeys(d.e.flight.goOn, d.e.cfg, d.c.entity, keys, true) // what it does not tell stays as it is
-	d.asked(out)
+	found, _, _ := d.e.co.diffKeys(d.e.flight.goOn, d.e.cfg, d.c.entity, keys, true) // what it does not tell stays as it is
 	for key, o := range open {
 		r := found[key]
 		o.show(&r)
@@ -217,7 +216,8 @@ func deliverLifted[C any, PC recordPtr[C], R any, P recordPtr[R]](of *delivery[R
 			d.completeNew(all)
 			d.giveBack(all)
 		}
-		of.done.stats.add(d.done.stats)
+		of.done.requests += d.done.requests
+		of.done.bytes += d.done.bytes
 		if of.done.end == nil {
 			of.done.end = d.done.end
 		}

@@ -60,6 +60,7 @@ type config struct {
 	onProgress       func(Progress)
 
 	spent *atomic.Int64 // of the budget, shared by all calls of a run
+	wire  *wireCount    // of the run's calls for one entity, looks at the server included; nil: nobody counts
 
 	plan, reserve int // requests a day, 0 where nobody has told
 
@@ -88,6 +89,24 @@ func (c *config) startBudget() {
 	if c.budget > 0 && c.spent == nil {
 		c.spent = new(atomic.Int64)
 	}
+}
+
+// wireCount counts requests on the wire, whatever they are for.
+type wireCount struct {
+	attempts atomic.Int64
+	waited   atomic.Int64 // nanoseconds
+}
+
+// cost is what was counted.
+func (w *wireCount) cost() tally {
+	return tally{attempts: int(w.attempts.Load()), waited: time.Duration(w.waited.Load())}
+}
+
+// counting returns the configuration with a count of its own.
+func (c *config) counting() *config {
+	counted := *c
+	counted.wire = new(wireCount)
+	return &counted
 }
 
 func defaultConfig() config {

@@ -91,7 +91,6 @@ func (d *delivery[R, P]) ask(list []*sentRecord[R], expected bool) (*result, err
 		questions[i] = question{s.key, d.c.json(s)}
 	}
 	found, out, err := d.e.co.diff(d.e.flight.goOn, d.e.cfg, d.c.entity, questions, expected)
-	d.asked(out)
 	for _, s := range list {
 		s.before = found[s.key]
 		if s.before.exists() {

@@ -342,7 +342,6 @@ func (d *delivery[R, P]) pinParents(list []*sentRecord[R], ambiguous bool) []*se
 			ask[i] = parent.key
 		}
 		found, out, err := co.diffKeys(d.e.flight.goOn, d.e.cfg, entity, ask, true)
-		d.asked(out)
 		told = co.asksRows(entity)
 		switch {
 		case err == nil || !told:

@@ -351,7 +351,7 @@ func (d *delta[R, P]) acknowledged(s *sentRecord[R], o *Outcome, now time.Time) 
 
 // plan settles records of a dry run with what would become of them.
 func (d *delivery[R, P]) plan(list []*sentRecord[R]) {
-	d.done.stats.requests++
+	d.done.requests++
 	for _, s := range list {
 		o := Outcome{Entity: d.c.entity, Index: s.index, Key: s.key, Status: StatusSynced, Nested: s.nested}
 		if m := s.memory; m != nil && m.entry.flags()&flagExists != 0 {

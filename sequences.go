@@ -113,7 +113,7 @@ func runSequence[R any, P recordPtr[R], Row any](w *windows, in Input[R], lifted
 			if lifted {
 				o.moved(-1)
 			}
-			if cost := running.stats.plus(before); cost != report.tally() {
+			if cost := running.cost().plus(before); cost != report.tally() {
 				report.setCost(cost, w.run.report.Started)
 			}
 			w.run.account(&o)

@@ -250,16 +250,14 @@ func (d *delivery[R, P]) count(out *result, size int) {
 	if d.c.entity == EntityCells {
 		d.forgetCells()
 	}
-	d.done.stats.attempts += out.attempts
-	d.done.stats.bytes += int64(out.attempts) * int64(size)
-	d.done.stats.waited += out.waited
+	d.done.bytes += int64(out.attempts) * int64(size)
 	if out.attempts > 0 {
-		d.done.stats.requests++
+		d.done.requests++
 	}
 }
 
 // post makes a bulk call with its own body.
-func (d *delivery[R, P]) post(path string, body []byte, list []*sentRecord[R], ambiguous bool, turn func(context.Context) (end func()), decode func([]byte) (*envelope, error)) *result {
+func (d *delivery[R, P]) post(path string, body []byte, list []*sentRecord[R], ambiguous bool, turn func(context.Context) (end func(), err error), decode func([]byte) (*envelope, error)) *result {
 	d.noteNumbers(list)
 	cl := call{
 		method: http.MethodPost, path: path, body: body, records: len(list),

@@ -59,16 +59,8 @@ type tally struct {
 	waited   time.Duration
 }
 
-func (t *tally) add(o tally) {
-	t.requests += o.requests
-	t.attempts += o.attempts
-	t.bytes += o.bytes
-	t.waited += o.waited
-}
-
 func (t tally) plus(o tally) tally {
-	t.add(o)
-	return t
+	return tally{t.requests + o.requests, t.attempts + o.attempts, t.bytes + o.bytes, t.waited + o.waited}
 }
 
 // screen is the verdict on a record that comes from looking at the whole input
@@ -130,7 +122,8 @@ type engine[R any, P recordPtr[R]] struct {
 	streak   int         // chunks in a row of which nothing landed
 	end      error       // why no more is sent
 	inputErr error       // why no more is read
-	stats    tally
+	requests int         // bulk requests and single syncs that were made
+	bytes    int64       // of their bodies, retries included
 }
 
 func (s *syncer[R, P, Row]) stream(ctx context.Context, seq iter.Seq2[R, error], concurrency int, opts []BulkOption, prepare ...func(*engine[R, P])) *Stream {
@@ -166,6 +159,9 @@ func (s *syncer[R, P, Row]) stream(ctx context.Context, seq iter.Seq2[R, error],
 }
 
 func newEngine[R any, P recordPtr[R]](co *core, at endpoint, cfg *config, f *flight) *engine[R, P] {
+	if cfg.wire == nil { // what is delivered as a part of another's counts as the other's
+		cfg = cfg.counting()
+	}
 	e := &engine[R, P]{co: co, at: at, cfg: cfg, flight: f}
 	e.sizes.records.Store(int64(cfg.maxRecords))
 	e.sizes.bytes.Store(int64(cfg.maxBytes))
@@ -176,6 +172,11 @@ func newEngine[R any, P recordPtr[R]](co *core, at endpoint, cfg *config, f *fli
 		e.delta = newDelta[R, P](co, cfg, at.entity)
 	}
 	return e
+}
+
+// cost is what the run has cost till now.
+func (e *engine[R, P]) cost() tally {
+	return e.cfg.wire.cost().plus(tally{requests: e.requests, bytes: e.bytes})
 }
 
 func (e *engine[R, P]) run(st *Stream, seq iter.Seq2[R, error], yield func(Outcome) bool) {
@@ -189,7 +190,7 @@ func (e *engine[R, P]) run(st *Stream, seq iter.Seq2[R, error], yield func(Outco
 			e.settle(e.flight.receive())
 		}
 		e.flight.close()
-		st.err, st.stats, st.sendErr = ended, e.stats, ended
+		st.err, st.stats, st.sendErr = ended, e.cost(), ended
 		if e.inputErr != nil {
 			st.err = e.inputErr
 		}
@@ -458,7 +459,8 @@ func (e *engine[R, P]) collect() {
 // settle takes in a finished chunk.
 func (e *engine[R, P]) settle(f *finishedChunk) {
 	e.ready = append(e.ready, f.outcomes...)
-	e.stats.add(f.stats)
+	e.requests += f.requests
+	e.bytes += f.bytes
 	if c, ok := f.holder.(*chunk[R]); ok {
 		c.reset()
 		e.free = append(e.free, c)

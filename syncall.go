@@ -367,7 +367,6 @@ func (l *sliceLane[R, P]) next(flush bool) (bool, <-chan struct{}) {
 
 func (l *sliceLane[R, P]) finish(f *finishedChunk) { l.settle(f) }
 func (l *sliceLane[R, P]) ending() error           { return l.end }
-func (l *sliceLane[R, P]) cost() tally             { return l.stats }
 
 func (l *sliceLane[R, P]) halt(cause error) {
 	if l.end == nil {

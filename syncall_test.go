@@ -19,6 +19,7 @@ import (
 
 	"github.com/eryxon/eryxon-go"
 	"github.com/eryxon/eryxon-go/eryxontest"
+	"github.com/eryxon/eryxon-go/syncstate"
 )
 
 func TestSyncAllAccountsForEveryRecordTruthfully(t *testing.T) {
@@ -679,4 +680,51 @@ func TestAServerThatIsGoneCostsARunFewRequests(t *testing.T) {
 		assert.LessOrEqual(t, client.RateLimit().Requests-before, int64(8), "what is in flight at once, with its retries")
 	}
 	client.CloseIdleConnections()
+}
+
+// A run that is ended, wherever it is, says so, counts what it has sent, and fails no
+// child for a parent of which nobody got to know.
+func TestARunThatIsEndedAnywhere(t *testing.T) {
+	ends := map[string]func(ctx context.Context, n int) (context.Context, context.CancelFunc, []eryxon.SyncAllOption){
+		"budget": func(ctx context.Context, n int) (context.Context, context.CancelFunc, []eryxon.SyncAllOption) {
+			return ctx, func() {}, []eryxon.SyncAllOption{eryxon.WithRequestBudget(n)}
+		},
+		"quota": func(ctx context.Context, n int) (context.Context, context.CancelFunc, []eryxon.SyncAllOption) {
+			return ctx, func() {}, []eryxon.SyncAllOption{eryxon.WithState(syncstate.NewMemory()), eryxon.WithDailyQuota(n)}
+		},
+		"context": func(ctx context.Context, n int) (context.Context, context.CancelFunc, []eryxon.SyncAllOption) {
+			ctx, cancel := context.WithTimeout(ctx, time.Duration(n)*100*time.Millisecond-50*time.Millisecond)
+			return ctx, cancel, []eryxon.SyncAllOption{eryxon.WithMaxRequestRecords(2)}
+		},
+	}
+	for name, end := range ends {
+		for _, release := range releases() {
+			t.Run(name+" "+string(release), func(t *testing.T) {
+				ended := 0
+				for n := 1; n <= 12; n++ {
+					synctest.Test(t, func(t *testing.T) {
+						srv := eryxontest.New(eryxontest.WithRelease(release), eryxontest.WithLatency(100*time.Millisecond, 0))
+						defer srv.Close()
+						data := sliced(factory(5, 1, 1))
+						_, _ = another(t, srv).SyncAll(t.Context(), sliced(factory(2, 1, 1))) // some are there
+						before := len(srv.Requests())
+						ctx, cancel, opts := end(t.Context(), n)
+						defer cancel()
+						report, err := another(t, srv).SyncAll(ctx, data, opts...)
+						total := report.Total()
+						assert.Len(t, srv.Requests()[before:], total.Attempts, "%d: %v", n, report)
+						if total.Counts.NotSent == 0 {
+							return
+						}
+						ended++
+						require.Error(t, report.Ended, "%d: %v: %v", n, report, err)
+						if release != eryxontest.V08AsMigrated { // which fails parents
+							assert.Zero(t, total.Counts.ParentFailed, "%d: %v: %v", n, report, err)
+						}
+					})
+				}
+				assert.NotZero(t, ended)
+			})
+		}
+	}
 }

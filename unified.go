@@ -20,18 +20,23 @@ const (
 // unified endpoint. All new rows of a request are one transaction there, which
 // counts them in a row of the tenant's: two at once wait for that row, and take
 // longer than one after the other. Updates are not counted, and wait for nobody.
-func (co *core) alone(e Entity) func(context.Context) (end func()) {
+func (co *core) alone(e Entity) func(context.Context) (end func(), err error) {
 	d := &co.shared.dialect
-	return func(ctx context.Context) func() {
+	return func(ctx context.Context) (func(), error) {
 		if marked(d, &d.makes, e) == makesNone {
-			return func() {}
+			return func() {}, nil
 		}
 		select {
 		case d.making <- struct{}{}:
-			return func() { <-d.making }
 		case <-ctx.Done():
-			return func() {} // the request fails for it, too
+			return nil, ctx.Err()
 		}
+		end := func() { <-d.making }
+		if err := ctx.Err(); err != nil {
+			end()
+			return nil, err
+		}
+		return end, nil
 	}
 }
 
@@ -148,6 +153,7 @@ func (d *delivery[R, P]) existence(list []*sentRecord[R], cells cellRows) (exist
 		if d.cells = cells; cells == nil {
 			var err error
 			if d.cells, err = d.e.co.allCells(d.e.flight.goOn, d.e.cfg); err != nil {
+				d.mind(err)
 				return list, nil
 			}
 			d.e.flight.seen.sawAll(d.cells)
@@ -169,8 +175,7 @@ func (d *delivery[R, P]) existence(list []*sentRecord[R], cells cellRows) (exist
 	for i, s := range list {
 		keys[i] = s.key
 	}
-	found, out, err := d.e.co.diffKeys(d.e.flight.goOn, d.e.cfg, d.c.entity, keys, true)
-	d.asked(out)
+	found, _, err := d.e.co.diffKeys(d.e.flight.goOn, d.e.cfg, d.c.entity, keys, true)
 	for _, s := range list {
 		if r := found[s.key]; err == nil && r.status == DiffCreate {
 			absent = append(absent, s)

@@ -328,8 +328,7 @@ func (d *delivery[R, P]) shownMade(list []*sentRecord[R], out *result) (others [
 	for i, s := range list {
 		keys[i] = s.key
 	}
-	found, asked, err := d.e.co.diffKeys(d.e.flight.goOn, d.e.cfg, d.c.entity, keys, true)
-	d.asked(asked)
+	found, _, err := d.e.co.diffKeys(d.e.flight.goOn, d.e.cfg, d.c.entity, keys, true)
 	for _, s := range list {
 		switch r := found[s.key]; {
 		case r.exists() && r.id != "":
