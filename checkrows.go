@@ -79,7 +79,7 @@ type listing struct {
 // was not among them.
 func (r *checkRun) byList(ctx context.Context, e Entity) error {
 	left := &unmet{ids: make(map[string]Key), keys: make(map[Key]string)}
-	deleted, err := r.deleted(ctx, e)
+	unsure, err := r.unsure(ctx, e)
 	if err != nil {
 		return err
 	}
@@ -87,21 +87,24 @@ func (r *checkRun) byList(ctx context.Context, e Entity) error {
 		if err != nil {
 			return err
 		}
-		if !deleted[entry.Key] {
+		if !unsure[entry.Key] {
 			left.add(&entry)
 		}
 	}
 	if err := r.identify(ctx, e, left); err != nil {
 		return err
 	}
-	seen, err := r.readList(ctx, e, left)
+	var seen listing
+	if !left.empty() {
+		seen, err = r.readList(ctx, e, left)
+	}
 	if err != nil {
 		if !errors.Is(err, ErrUnsupported) && !errors.Is(err, ErrBadAnswer) {
 			return err
 		}
 		r.report.Warnings = append(r.report.Warnings, fmt.Sprintf("%s were not all compared: %s", e, strings.TrimPrefix(err.Error(), "eryxon: ")))
 	}
-	for key := range deleted {
+	for key := range unsure {
 		entry, err := r.cfg.run.get(e, key)
 		if err != nil {
 			return err
@@ -125,14 +128,14 @@ func (r *checkRun) byList(ctx context.Context, e Entity) error {
 	})
 }
 
-// deleted are the keys that have no row any more, where lists show deleted rows
-// like others.
-func (r *checkRun) deleted(ctx context.Context, e Entity) (map[Key]bool, error) {
-	if !askedByKey(e) || !r.co.listsDeleted() || r.notAskable {
+// unsure are the keys whose row in a list proves nothing, for it shows deleted rows like
+// others: those that the server does not say are there.
+func (r *checkRun) unsure(ctx context.Context, e Entity) (map[Key]bool, error) {
+	if !askedByKey(e) || !r.co.listsDeleted() {
 		return nil, nil
 	}
-	deleted := make(map[Key]bool)
-	err := r.inBatches(r.entries(e), func(batch []StateEntry) error {
+	unsure := make(map[Key]bool)
+	return unsure, r.inBatches(r.entries(e), func(batch []StateEntry) error {
 		if len(batch) == 0 {
 			return nil
 		}
@@ -140,22 +143,26 @@ func (r *checkRun) deleted(ctx context.Context, e Entity) (map[Key]bool, error) 
 		for i := range batch {
 			keys[i] = batch[i].Key
 		}
-		found, out, err := r.co.diffKeys(ctx, r.cfg, e, keys, false)
-		if err != nil && unsupportedUnified(out) {
-			r.notAskable = true
-			return errNotAskable
-		}
-		for key, d := range found {
-			if d.status == DiffCreate {
-				deleted[key] = true
+		var found map[Key]diffRecord
+		if !r.notAskable {
+			var out *result
+			var err error
+			found, out, err = r.co.diffKeys(ctx, r.cfg, e, keys, false)
+			r.notAskable = err != nil && unsupportedUnified(out)
+			if err != nil && !r.notAskable {
+				return err
 			}
 		}
-		return err
+		if r.notAskable && !r.co.isFilling() { // as documented, nothing is asked and lists show what is there
+			return nil
+		}
+		for _, key := range keys {
+			if d := found[key]; !d.exists() {
+				unsure[key] = true
+			}
+		}
+		return nil
 	})
-	if errors.Is(err, errNotAskable) {
-		err = nil
-	}
-	return deleted, err
 }
 
 // judgeUnlisted judges an entry whose row the list does not show, where nothing

@@ -267,8 +267,8 @@ func (e *StateEntry) flags() entryFlags {
 	return entryFlags(e.Detail[1])
 }
 
-// flagged returns the entry with one of the two flags of records that are kept
-// apart.
+// flagged returns the entry with other flags, in place of the two of records that are
+// kept apart.
 func (e *StateEntry) flagged(f entryFlags) StateEntry {
 	flagged := *e
 	flagged.Detail = e.withFlags(e.flags()&^(flagRefused|flagSuspect) | f)

@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -232,4 +235,100 @@ func stateHistory(t *testing.T, release eryxontest.Release, seed uint64) {
 	require.NoError(t, err)
 	assert.Equal(t, report.Total().Read, report.Total().Counts.Unchanged)
 	assert.Len(t, srv.Requests(), before)
+}
+
+// A record of which nobody knows whether its first try made a row goes without its
+// status. Where that, in turn, may have made the row, the status goes after it: no
+// success leaves it out for good.
+func TestAStatusIsNotLeftOutForGood(t *testing.T) {
+	for _, release := range []eryxontest.Release{eryxontest.Documented, eryxontest.V01, eryxontest.V08, eryxontest.V011} {
+		for way := range ways(nil) {
+			t.Run(string(release)+" "+way, func(t *testing.T) {
+				srv, _ := releaseClient(t, release)
+				client := another(t, srv, eryxon.WithState(syncstate.NewMemory()))
+				_, err := client.Jobs.BulkSync(t.Context(), heldJobs(2, eryxon.Opt[eryxon.WorkStatus]{})) // which tells the release
+				require.NoError(t, err)
+				job := eryxon.Job{ExternalID: "J", JobNumber: "J", Status: eryxon.Some(eryxon.WorkOnHold)}
+				srv.Script("", eryxontest.CloseBefore(), eryxontest.CloseBefore())
+				o, _ := ways(client)[way](t.Context(), job)
+				require.Equal(t, eryxon.StatusUnknown, o.Status)
+				srv.Script("", eryxontest.LoseAnswer())
+				o, _ = ways(client)[way](t.Context(), job)
+				require.Equal(t, eryxon.StatusSynced, o.Status)
+				row, _ := srv.Row(eryxontest.Jobs, "SAP", "J")
+				assert.Equal(t, "on_hold", row["status"])
+
+				job.ExternalID, job.JobNumber = "K", "K"
+				srv.Script("", eryxontest.CloseBefore(), eryxontest.CloseBefore())
+				_, _ = ways(client)[way](t.Context(), job)
+				srv.Script("", eryxontest.LoseAnswer(), eryxontest.CloseBefore())
+				o, _ = ways(client)[way](t.Context(), job)
+				require.Equal(t, eryxon.StatusUnknown, o.Status)
+				o, err = ways(client)[way](t.Context(), job)
+				require.NoError(t, err)
+				row, _ = srv.Row(eryxontest.Jobs, "SAP", "K")
+				assert.Equal(t, "on_hold", row["status"])
+			})
+		}
+	}
+}
+
+// What is doubtful goes without its status, in one request with what is there; where
+// the answer does not tell the two apart, no success leaves a status out.
+func TestAStatusIsNotLeftOutWhereNewAndOldAreNotToldApart(t *testing.T) {
+	srv, setup := releaseClient(t, eryxontest.V08)
+	_, err := setup.SyncAll(t.Context(), shopFloor("P"))
+	require.NoError(t, err)
+	ops := cuts("P", 40, func(o *eryxon.Operation) { whole(o); o.Status = eryxon.Some(eryxon.WorkOnHold) })
+	cut, st := false, syncstate.NewMemory()
+	down := srv.Client()
+	next := down.Transport
+	down.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+		if cut && strings.HasPrefix(r.URL.Path, "/functions/v1/api-operations") {
+			return nil, io.ErrUnexpectedEOF
+		}
+		return next.RoundTrip(r)
+	})
+	client := another(t, srv, eryxon.WithHTTPClient(down), eryxon.WithRelease(eryxon.ReleaseV08), eryxon.WithState(st))
+	cut = true
+	res, err := client.Operations.BulkSync(t.Context(), ops)
+	require.Error(t, err)
+	require.Equal(t, 40, res.Counts.Unknown)
+	_, err = setup.Operations.BulkSync(t.Context(), ops[:20]) // as if half of them had arrived
+	require.NoError(t, err)
+	cut = false
+	res, err = client.Operations.BulkSync(t.Context(), ops)
+	require.NoError(t, err)
+	assert.Equal(t, 40, res.Counts.Succeeded())
+	for _, o := range ops {
+		row, _ := srv.Row(eryxontest.Operations, "SAP", o.ExternalID)
+		assert.Equal(t, "on_hold", row["status"], o.ExternalID)
+	}
+}
+
+// A list that shows deleted rows proves nothing of records that can't be asked about.
+func TestCheckBelievesNoListThatShowsDeletedRows(t *testing.T) {
+	for name, tt := range map[string]struct {
+		id     string
+		faults []eryxontest.Fault
+	}{
+		"a quotation mark": {id: `5" pipe`},
+		"a backslash":      {id: `a\b`},
+		"no question":      {"J", []eryxontest.Fault{eryxontest.Status(404), eryxontest.Status(404)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv, c := releaseClient(t, eryxontest.V01, eryxon.WithRelease(eryxon.ReleaseV01), eryxon.WithState(syncstate.NewMemory()))
+			list := []eryxon.Job{{ExternalID: tt.id, JobNumber: "J"}}
+			_, err := c.Jobs.BulkSync(t.Context(), list)
+			require.NoError(t, err)
+			require.True(t, srv.Delete(eryxontest.Jobs, "SAP", tt.id))
+			srv.Script("/diff", tt.faults...)
+			report, err := c.Check(t.Context(), eryxon.CheckOptions{Entities: []eryxon.Entity{eryxon.EntityJobs}})
+			require.NoError(t, err)
+			assert.Zero(t, report.Jobs.Present)
+			assert.Equal(t, 1, report.Jobs.NotTold)
+			_, err = c.Jobs.BulkSync(t.Context(), list)
+			require.ErrorIs(t, err, eryxon.ErrDeletedOnServer)
+		})
+	}
 }

@@ -131,6 +131,12 @@ func (s *sentRecord[R]) isBare() bool {
 	return s.memory.given != nil && s.memory.entry.flags()&flagExists == 0
 }
 
+// madeBare reports that a record's row was made without the shop floor's fields, or may
+// have been: where the answer does not tell, they are sent rather than missing for good.
+func (s *sentRecord[R]) madeBare(o *Outcome) bool {
+	return o.Status == StatusCreated || o.Status == StatusSynced && s.isBare()
+}
+
 // complete notes that a bare record's row, of the given id, is new, and returns
 // the record as it is to be sent then.
 func (s *sentRecord[R]) complete(id string) R {
@@ -197,14 +203,14 @@ func (d *delivery[R, P]) completeNew(list []*sentRecord[R]) {
 	}
 	var again []*sentRecord[R]
 	var bare []StateEntry
-	carried := make(map[int][]Outcome) // which has gone
+	was := make(map[int]Outcome) // what they carry has gone
 	kept := d.done.outcomes[:0]
 	for _, o := range d.done.outcomes {
-		if s := lean[o.Index]; s != nil && o.Status == StatusCreated {
+		if s := lean[o.Index]; s != nil && s.madeBare(&o) {
 			s.record = s.complete(o.ID)
 			alone := s.alone()
 			if own, err := P(&alone).appendJSON(nil, d.e.cfg.source); err == nil {
-				s.own, s.isNew, s.nested, carried[s.index] = own, false, nil, o.Nested
+				s.own, s.isNew, s.nested, was[s.index] = own, false, nil, o
 				again, bare = append(again, s), append(bare, s.memory.entry)
 				continue
 			}
@@ -221,10 +227,10 @@ func (d *delivery[R, P]) completeNew(list []*sentRecord[R]) {
 	d.deliver(again, true) // their rows are there
 	for i := len(kept); i < len(d.done.outcomes); i++ {
 		o := &d.done.outcomes[i]
-		o.Nested = carried[o.Index]
+		o.Nested = was[o.Index].Nested
 		switch {
 		case o.Status.Success():
-			o.Status = StatusCreated
+			o.Status = was[o.Index].Status
 		case o.Status == StatusFailed: // though its row was made
 			o.doubt()
 		}
@@ -261,6 +267,8 @@ func (d *delivery[R, P]) acknowledge(list []*sentRecord[R], sent bool) []StateEn
 			entries = append(entries, (&StateEntry{Entity: d.c.entity, Key: s.key}).flagged(flagRefused))
 		case s.memory.entry.flags()&flagBare != 0:
 			entries = append(entries, s.memory.entry)
+		case s.isBare() && o.Status == StatusUnknown && lostAnswer(o.Err): // to this, which may have made its row
+			entries = append(entries, s.memory.entry.flagged(flagTried|flagBare))
 		case o.Status == StatusFailed && refusesContent(o.Err):
 			entries = append(entries, s.memory.entry.flagged(flagRefused)) // nothing was written: what it was holds
 		case s.memory.doubted && (o.Status == StatusFailed || o.Status == StatusNotSent):
@@ -275,6 +283,11 @@ func (d *delivery[R, P]) acknowledge(list []*sentRecord[R], sent bool) []StateEn
 		entries = d.doubtOperations(entries, list)
 	}
 	return entries
+}
+
+// lostAnswer reports that no answer came, not one that tells too little.
+func lostAnswer(err error) bool {
+	return errors.Is(err, ErrConnection) || errors.Is(err, ErrTimeout) || errors.Is(err, ErrServer)
 }
 
 // doubtOperations appends the entries of operations that say the name of a cell

@@ -96,7 +96,7 @@ func (s *syncer[R, P, Row]) syncRemembered(ctx context.Context, cfg *config, r P
 	record := list[0].record
 	cfg.carrier = &carrier{entries: d.carried, given: list[0].memory.given}
 	_, err = s.send(ctx, cfg, P(&record), res)
-	if res.Status == StatusCreated && list[0].memory.given != nil {
+	if list[0].memory.given != nil && list[0].madeBare(&res.Outcome) {
 		err = s.completeNew(ctx, cfg, list[0].complete(res.ID), res, err)
 	}
 	d.done.outcomes = []Outcome{res.Outcome}
@@ -106,10 +106,10 @@ func (s *syncer[R, P, Row]) syncRemembered(ctx context.Context, cfg *config, r P
 	return res, err
 }
 
-// completeNew sends what was left out of a record that turned out to be new; what it
+// completeNew sends what was left out of a record whose row was made without; what it
 // carries has gone. The error is what the first call ended with, or else its own.
 func (s *syncer[R, P, Row]) completeNew(ctx context.Context, cfg *config, record R, res *SyncResult[Row], first error) error {
-	nested := res.Nested
+	nested, status := res.Nested, res.Status
 	res.Nested = nil
 	leaveNested(P(&record))
 	_, err := s.send(ctx, cfg, P(&record), res)
@@ -118,7 +118,7 @@ func (s *syncer[R, P, Row]) completeNew(ctx context.Context, cfg *config, record
 		res.doubt() // its row was made
 		return err
 	}
-	res.Status = StatusCreated
+	res.Status = status
 	return first
 }
 
