@@ -141,6 +141,40 @@ func TestAStatusIsToldWithoutTheRead(t *testing.T) {
 	}
 }
 
+// An answer that tells nothing of the server keeps back what it might overwrite, and
+// teaches nothing; cells without the word success are those of a server that fills.
+func TestAReadThatTellsNothingIsNotBelieved(t *testing.T) {
+	for body, fills := range map[string]bool{
+		`null`: false, `{"message":"name resolution failed"}`: false, `{"code":"PGRST002","message":"Retrying."}`: false,
+		`{"error":"no connection"}`: false, `{"data":{"cells":[{"id":"1","name":"A"},{"id":"2","name":"B"}]}}`: true,
+	} {
+		srv := eryxontest.NewServer(t, eryxontest.WithRelease(eryxontest.V01))
+		srv.Seed(eryxontest.Resources, eryxontest.Row{"external_id": "R", "external_source": "SAP", "name": "R", "type": "tooling", "status": "maintenance"})
+		odd := true
+		hc := srv.Client()
+		next := hc.Transport
+		hc.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodGet && odd {
+				odd = false
+				return answer(200, body)(r)
+			}
+			return next.RoundTrip(r)
+		})
+		c, err := New(srv.URL, srv.Key, WithSource("SAP"), WithHTTPClient(hc), once())
+		require.NoError(t, err)
+		moved := []Resource{{ExternalID: "R", Name: "R", Type: ResourceTooling, Location: Some("B")}}
+		res, err := c.Resources.BulkSync(t.Context(), moved)
+		if fills {
+			require.ErrorIs(t, err, ErrValidation, body)
+			continue
+		}
+		require.ErrorIs(t, err, ErrBadAnswer, body)
+		assert.Equal(t, Counts{NotSent: 1}, res.Counts, body)
+		_, err = c.Resources.BulkSync(t.Context(), moved)
+		require.ErrorIs(t, err, ErrValidation, body)
+	}
+}
+
 // A read in another form keeps no single sync back.
 func TestAReadInAnotherFormKeepsNothingBack(t *testing.T) {
 	for _, read := range []httpmock.Responder{answer(200, `{}`), answer(200, `[]`), answer(204, ``), answer(200, `{"cells":[]}`)} {

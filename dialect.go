@@ -305,15 +305,21 @@ func (co *core) fills(ctx context.Context, cfg *config, cells *sightings) (fills
 		Pagination json.RawMessage   `json:"pagination"`
 	}
 	cl := call{method: http.MethodGet, path: "/api-cells?limit=1", repeatable: true, bodiless: true, decode: func(body []byte) (*envelope, error) {
-		env, err := readEnvelope(body)
-		if (err != nil || env.success == nil) && json.Valid(body) { // servers that fill have an envelope
-			yes := true
+		yes := true
+		var plain []json.RawMessage
+		if json.Unmarshal(body, &plain) == nil && plain != nil { // those that fill have an envelope
 			return &envelope{success: &yes}, nil
 		}
-		if err == nil && env.succeeded() {
-			_ = env.decodeData(&page) // another shape is another server's
+		env, err := readEnvelope(body)
+		if err != nil || env.success != nil && !env.succeeded() {
+			return &env, err
 		}
-		return &env, err
+		_ = env.decodeData(&page) // another shape is another server's
+		if env.success == nil && page.Cells == nil && complainsOnly(body) {
+			return &env, errors.New("it lists no cells")
+		}
+		env.success = &yes
+		return &env, nil
 	}}
 	out := co.do(ctx, cfg, &cl)
 	switch {
@@ -342,6 +348,16 @@ func (co *core) fills(ctx context.Context, cfg *config, cells *sightings) (fills
 		return false, nil, out, out.err
 	}
 	return d.known() == fillingYes, rows, out, nil
+}
+
+// complainsOnly reports an answer that is null, or a complaint of something before
+// the server: it tells nothing of the server.
+func complainsOnly(body []byte) bool {
+	var said map[string]json.RawMessage
+	if json.Unmarshal(body, &said) != nil {
+		return false
+	}
+	return said == nil || said["message"] != nil || said["error"] != nil || said["msg"] != nil
 }
 
 // readless reports a status of a server that has no such read: it is none of those
