@@ -209,33 +209,27 @@ func overUpdates(e FieldError) bool {
 	return e.Constraint == "OVERWRITTEN" || e.Constraint == "NOT_CLEARED"
 }
 
-// statusSet reports a record whose work status a filling server's bulk would
-// pass over on an update; its single sync does not.
-func statusSet(r any) bool {
+// workStatus is a record's work status; cells and resources have none.
+func workStatus(r any) (o Opt[WorkStatus]) {
 	switch r := r.(type) {
 	case *Job:
-		return r.Status.IsSet()
+		o = r.Status
 	case *Part:
-		return r.Status.IsSet()
+		o = r.Status
 	case *Operation:
-		return r.Status.IsSet()
+		o = r.Status
 	}
-	return false
+	return o
 }
+
+// statusSet reports a record whose work status a filling server's bulk would
+// pass over on an update; its single sync does not.
+func statusSet(r any) bool { return workStatus(r).IsSet() }
 
 // knownStatus reports a work status that every server takes, so that nothing
 // can be wrong with it.
 func knownStatus(r any) bool {
-	var o Opt[WorkStatus]
-	switch r := r.(type) {
-	case *Job:
-		o = r.Status
-	case *Part:
-		o = r.Status
-	case *Operation:
-		o = r.Status
-	}
-	s, _ := o.Get()
+	s, _ := workStatus(r).Get()
 	return s == WorkNotStarted || s == WorkInProgress || s == WorkCompleted || s == WorkOnHold
 }
 
