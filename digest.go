@@ -53,25 +53,29 @@ func appendCanonical[R any, P recordPtr[R]](r P, source string, b []byte) ([]byt
 
 // hasExtra reports extra columns in a record or in those nested in it.
 func hasExtra(r any) bool {
+	if len(*extraOf(r)) > 0 {
+		return true
+	}
 	switch r := r.(type) {
 	case *Job:
-		return len(r.Extra) > 0 || slices.ContainsFunc(r.Parts, func(p Part) bool { return hasExtra(&p) })
+		for i := range r.Parts {
+			if hasExtra(&r.Parts[i]) {
+				return true
+			}
+		}
 	case *Part:
-		return len(r.Extra) > 0 || slices.ContainsFunc(r.Operations, func(o Operation) bool { return hasExtra(&o) })
-	case *Operation:
-		return len(r.Extra) > 0
-	case *Cell:
-		return len(r.Extra) > 0
-	case *Resource:
-		return len(r.Extra) > 0
+		for i := range r.Operations {
+			if hasExtra(&r.Operations[i]) {
+				return true
+			}
+		}
 	}
 	return false
 }
 
 // canonicalExtra brings the extra columns of a copy, and of copies of what is
 // nested in it, into their canonical form.
-func canonicalExtra(r any) error {
-	var err error
+func canonicalExtra(r any) (err error) {
 	switch r := r.(type) {
 	case *Job:
 		r.Parts = slices.Clone(r.Parts)
@@ -80,7 +84,6 @@ func canonicalExtra(r any) error {
 				return err
 			}
 		}
-		r.Extra, err = canonicalColumns(r.Extra)
 	case *Part:
 		r.Operations = slices.Clone(r.Operations)
 		for i := range r.Operations {
@@ -88,14 +91,9 @@ func canonicalExtra(r any) error {
 				return err
 			}
 		}
-		r.Extra, err = canonicalColumns(r.Extra)
-	case *Operation:
-		r.Extra, err = canonicalColumns(r.Extra)
-	case *Cell:
-		r.Extra, err = canonicalColumns(r.Extra)
-	case *Resource:
-		r.Extra, err = canonicalColumns(r.Extra)
 	}
+	extra := extraOf(r)
+	*extra, err = canonicalColumns(*extra)
 	return err
 }
 
