@@ -1056,7 +1056,7 @@ func TestCheckHoldsTheKeysThatItJudges(t *testing.T) {
 	assert.Equal(t, EntityCheck{InDoubt: 1}, *r.at)
 
 	// And it waits for a sync that is under way.
-	other := newOneKey(&Outcome{Entity: EntityJobs, Key: entry.Key})
+	other := keysOf(&Outcome{Entity: EntityJobs, Key: entry.Key})
 	require.Nil(t, c.core.shared.inFlight.hold(other))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

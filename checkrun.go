@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"maps"
 	"net/url"
 	"strings"
 )
@@ -147,17 +146,13 @@ func (r *checkRun) settle(ctx context.Context, batch []StateEntry, judge func(in
 	if len(batch) == 0 {
 		return nil
 	}
-	held := &heldKeys{keys: make(map[entityKey]struct{}, len(batch))}
+	held := newKeySet()
 	for i := range batch {
-		held.keys[entityKey{batch[i].Entity, batch[i].Key}] = struct{}{}
+		held.add(entityKey{batch[i].Entity, batch[i].Key})
 	}
 	flight := &r.co.shared.inFlight
-	for wait := flight.hold(held); wait != nil; wait = flight.hold(held) {
-		select {
-		case <-wait:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	if err := flight.await(ctx, held); err != nil {
+		return err
 	}
 	defer flight.release(held)
 	for i := range batch {
@@ -177,16 +172,6 @@ func (r *checkRun) settle(ctx context.Context, batch []StateEntry, judge func(in
 func sameEntry(a, b *StateEntry) bool {
 	return a.ID == b.ID && a.Digest == b.Digest && a.Time.Equal(b.Time) && bytes.Equal(a.Detail, b.Detail)
 }
-
-// heldKeys keeps others from syncing the keys.
-type heldKeys struct{ keys map[entityKey]struct{} }
-
-func (h *heldKeys) holds(k entityKey) bool {
-	_, ok := h.keys[k]
-	return ok
-}
-
-func (h *heldKeys) each(yield func(entityKey) bool) { maps.Keys(h.keys)(yield) }
 
 // mark writes what was found into the state.
 func (r *checkRun) mark() error {

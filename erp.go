@@ -181,9 +181,9 @@ func (s *ERPService) Diff(ctx context.Context, req ERPRequest, opts ...CallOptio
 func (s *ERPService) Sync(ctx context.Context, req ERPRequest, opts ...CallOption) (*ERPSyncResult, error) {
 	run, err := s.prepare(req, opts, true)
 	if err == nil && run.records() > 0 {
-		err = run.hold(ctx)
+		err = s.co.shared.inFlight.await(ctx, run.keys)
 		if err == nil {
-			defer s.co.shared.inFlight.release(run)
+			defer s.co.shared.inFlight.release(run.keys)
 			_ = run.send(ctx, erpSyncPath) // each record's outcome tells
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"slices"
 )
 
-// erpRun is one request to the unified endpoint, and a keyHolder.
+// erpRun is one request to the unified endpoint.
 type erpRun struct {
 	co      *core
 	cfg     config
@@ -17,7 +17,7 @@ type erpRun struct {
 	options ERPOptions
 	out     *result
 	answer  *erpAnswer
-	keys    map[entityKey]struct{}
+	keys    *keySet
 }
 
 // erpBatch is one entity's records of such a request. Of those that local rules
@@ -32,7 +32,7 @@ type erpBatch struct {
 
 func (s *ERPService) prepare(req ERPRequest, opts []CallOption, writes bool) (*erpRun, error) {
 	cfg, err := s.co.callConfig(opts)
-	run := &erpRun{co: s.co, cfg: cfg, options: req.Options, out: &result{}, keys: make(map[entityKey]struct{})}
+	run := &erpRun{co: s.co, cfg: cfg, options: req.Options, out: &result{}, keys: newKeySet()}
 	run.batches = [3]erpBatch{
 		gather(run, EntityJobs, req.Jobs, func(c *checker, j *Job) {
 			if len(j.Parts) > 0 {
@@ -146,7 +146,7 @@ func gather[R any, P recordPtr[R]](run *erpRun, entity Entity, records []R, rule
 			continue
 		}
 		b.sent = append(b.sent, &sentRecord[any]{record: *r, key: o.Key, index: i})
-		run.keys[entityKey{entity, o.Key}] = struct{}{}
+		run.keys.add(entityKey{entity, o.Key})
 	}
 	return b
 }
@@ -173,31 +173,6 @@ func (run *erpRun) records() int {
 		n += len(run.batches[i].sent)
 	}
 	return n
-}
-
-// hold waits until no other request of the client holds one of the keys.
-func (run *erpRun) hold(ctx context.Context) error {
-	for wait := run.co.shared.inFlight.hold(run); wait != nil; wait = run.co.shared.inFlight.hold(run) {
-		select {
-		case <-wait:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
-}
-
-func (run *erpRun) holds(k entityKey) bool {
-	_, ok := run.keys[k]
-	return ok
-}
-
-func (run *erpRun) each(yield func(entityKey) bool) {
-	for k := range run.keys {
-		if !yield(k) {
-			return
-		}
-	}
 }
 
 // send makes the request and returns its error.

@@ -1,6 +1,8 @@
 package eryxon
 
 import (
+	"context"
+	"maps"
 	"slices"
 	"sync"
 )
@@ -17,25 +19,28 @@ type keyHolder interface {
 	each(yield func(entityKey) bool)
 }
 
-// oneKey holds the keys of a single sync, its own and those nested in it.
-type oneKey struct{ keys []entityKey }
+// keySet is a keyHolder of keys that are known beforehand.
+type keySet struct{ keys map[entityKey]struct{} }
 
-func newOneKey(o *Outcome) *oneKey {
-	h := &oneKey{keys: []entityKey{{o.Entity, o.Key}}}
-	for i := range o.Nested {
-		h.keys = append(h.keys, entityKey{o.Nested[i].Entity, o.Nested[i].Key})
-	}
-	return h
+func newKeySet() *keySet { return &keySet{keys: make(map[entityKey]struct{})} }
+
+func (h *keySet) add(k entityKey) { h.keys[k] = struct{}{} }
+
+func (h *keySet) holds(k entityKey) bool {
+	_, ok := h.keys[k]
+	return ok
 }
 
-func (h *oneKey) holds(k entityKey) bool { return slices.Contains(h.keys, k) }
+func (h *keySet) each(yield func(entityKey) bool) { maps.Keys(h.keys)(yield) }
 
-func (h *oneKey) each(yield func(entityKey) bool) {
-	for _, k := range h.keys {
-		if !yield(k) {
-			return
-		}
+// keysOf are those of a record, its own and those nested in it.
+func keysOf(o *Outcome) *keySet {
+	h := newKeySet()
+	h.add(entityKey{o.Entity, o.Key})
+	for i := range o.Nested {
+		h.add(entityKey{o.Nested[i].Entity, o.Nested[i].Key})
 	}
+	return h
 }
 
 // inFlight keeps one client and its variants from having the same key in two
@@ -62,6 +67,18 @@ func (f *inFlight) hold(h keyHolder) <-chan struct{} {
 		}
 	}
 	f.holders = append(f.holders, h)
+	return nil
+}
+
+// await registers h as soon as no other request holds one of its keys.
+func (f *inFlight) await(ctx context.Context, h keyHolder) error {
+	for wait := f.hold(h); wait != nil; wait = f.hold(h) {
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	return nil
 }
 

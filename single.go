@@ -41,13 +41,9 @@ func (s *syncer[R, P, Row]) sync(ctx context.Context, r P, opts []CallOption) (*
 			cfg.logger.Error("eryxon: sync state", slog.Any("error", err))
 		}
 	}()
-	held := newOneKey(&res.Outcome)
-	for wait := s.co.shared.inFlight.hold(held); wait != nil; wait = s.co.shared.inFlight.hold(held) {
-		select {
-		case <-wait:
-		case <-ctx.Done():
-			return res, res.close(ctx.Err())
-		}
+	held := keysOf(&res.Outcome)
+	if err := s.co.shared.inFlight.await(ctx, held); err != nil {
+		return res, res.close(err)
 	}
 	defer s.co.shared.inFlight.release(held)
 	if cfg.run != nil {
