@@ -34,6 +34,18 @@ type bulkEntry struct {
 // one entry spoils that entry alone.
 func readBulk(body []byte) (*bulkAnswer, error) {
 	a := &bulkAnswer{total: -1, created: -1, updated: -1, failed: -1}
+	err := readMembers(body, &a.envelope, func(d *answerReader) {
+		a.hasData = d.dec.PeekKind() == '{'
+		d.object(func(name string) { a.readData(d, name) })
+	})
+	if err == nil && a.succeeded() && !a.hasData {
+		err = errors.New("a success without data")
+	}
+	return a, err
+}
+
+// readMembers reads an answer's success and error into env; data reads its data.
+func readMembers(body []byte, env *envelope, data func(*answerReader)) error {
 	d := answerReader{
 		body: body,
 		dec: jsontext.NewDecoder(bytes.NewBuffer(body),
@@ -44,13 +56,12 @@ func readBulk(body []byte) (*bulkAnswer, error) {
 		case "success":
 			if raw := d.value(); string(raw) == "true" || string(raw) == "false" {
 				success := string(raw) == "true"
-				a.success = &success
+				env.success = &success
 			}
 		case "error":
-			a.fault = readFault(d.value())
+			env.fault = readFault(d.value())
 		case "data":
-			a.hasData = d.dec.PeekKind() == '{'
-			d.object(func(name string) { a.readData(&d, name) })
+			data(&d)
 		default:
 			d.value()
 		}
@@ -60,13 +71,7 @@ func readBulk(body []byte) (*bulkAnswer, error) {
 			d.err = errors.New("more than one JSON value")
 		}
 	}
-	switch {
-	case d.err != nil:
-		return a, d.err
-	case a.succeeded() && !a.hasData:
-		return a, errors.New("a success without data")
-	}
-	return a, nil
+	return d.err
 }
 
 func (a *bulkAnswer) readData(d *answerReader, name string) {

@@ -3,9 +3,6 @@ package eryxon
 import (
 	"bytes"
 	"errors"
-	"io"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // erpAnswer is an answer of the unified endpoint: to a diff or to a sync.
@@ -47,46 +44,21 @@ func newERPEntity() *erpEntity {
 // entry alone. The answer is never nil.
 func readERP(body []byte, redact func([]byte) []byte) (*erpAnswer, error) {
 	a := &erpAnswer{entities: make(map[Entity]*erpEntity, 3), redact: redact}
-	d := answerReader{
-		body: body,
-		dec: jsontext.NewDecoder(bytes.NewBuffer(body),
-			jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)),
-	}
 	told := false
-	d.object(func(name string) {
-		switch name {
-		case "success":
-			if raw := d.value(); string(raw) == "true" || string(raw) == "false" {
-				success := string(raw) == "true"
-				a.success = &success
+	err := readMembers(body, &a.envelope, func(d *answerReader) {
+		d.object(func(name string) {
+			if name != "entities" {
+				d.value()
+				return
 			}
-		case "error":
-			a.fault = readFault(d.value())
-		case "data":
-			d.object(func(name string) {
-				if name != "entities" {
-					d.value()
-					return
-				}
-				told = d.dec.PeekKind() == '{'
-				d.object(func(name string) { a.readEntity(&d, name) })
-			})
-		default:
-			d.value()
-		}
+			told = d.dec.PeekKind() == '{'
+			d.object(func(name string) { a.readEntity(d, name) })
+		})
 	})
-	if d.err == nil {
-		if _, err := d.dec.ReadToken(); !errors.Is(err, io.EOF) {
-			d.err = errors.New("more than one JSON value")
-		}
+	if err == nil && a.succeeded() && !told {
+		err = errors.New("a success without data.entities")
 	}
-	switch {
-	case d.err != nil:
-		return a, d.err
-	case a.succeeded() && !told:
-		return a, errors.New("a success without data.entities")
-	}
-	return a, nil
+	return a, err
 }
 
 func (a *erpAnswer) readEntity(d *answerReader, name string) {
