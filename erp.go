@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"time"
 
@@ -103,24 +104,13 @@ type ERPSyncResult struct {
 // there are none.
 func (r *ERPSyncResult) Err() error {
 	var partial PartialError
-	entities := 0
 	for _, list := range [][]Outcome{r.Jobs, r.Parts, r.Resources} {
-		if len(list) > 0 {
-			entities++
-			partial.Entity = list[0].Entity
-		}
-		partial.Total += len(list)
 		for i := range list {
-			if e, ok := list[i].recordError(); ok {
-				partial.Failures = append(partial.Failures, e)
-			}
+			partial.take(&list[i], math.MaxInt)
 		}
 	}
-	if partial.Failed = len(partial.Failures); partial.Failed == 0 {
+	if partial.Failed == 0 {
 		return nil
-	}
-	if entities > 1 {
-		partial.Entity = ""
 	}
 	return &partial
 }
