@@ -360,7 +360,7 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 	// memory holds other records.
 	body := bytes.Clone(d.c.json(s))
 	d.noteNumbers([]*sentRecord[R]{s})
-	out, status, id, cause := d.e.co.putOne(d.e.flight.goOn, d.e.flight.wire, d.e.cfg, d.e.at, s.key, body, ambiguous, d.knownLost)
+	out, status, id, cause := d.e.co.putOne(d.e.flight.goOn, d.e.flight.wire, d.e.cfg, d.c.entity, s.key, body, ambiguous, d.knownLost)
 	d.count(out, len(body))
 	if cause == nil {
 		mark(d.dialect(), &d.dialect().proven, d.c.entity, true)

@@ -41,7 +41,7 @@ func (e *engine[R, P]) work(c *chunk[R]) *finishedChunk {
 	d.done.outcomes = make([]Outcome, 0, len(list))
 	if e.probes(len(list)) {
 		e.probed = true
-		e.co.probe(e.flight.goOn, e.cfg, e.at)
+		e.co.probe(e.flight.goOn, e.cfg, e.entity)
 	}
 	switch {
 	case e.cfg.dryRun:
@@ -177,7 +177,7 @@ func partition[T any](list []T, f func(T) bool) (with, without []T) {
 // send makes one bulk request.
 func (d *delivery[R, P]) send(list []*sentRecord[R], ambiguous bool) (*result, *bulkAnswer) {
 	var answer *bulkAnswer
-	out := d.post(d.e.at.bulkPath, d.c.request(list), list, ambiguous, nil, func(body []byte) (*envelope, error) {
+	out := d.post(d.c.entity.bulkPath(), d.c.request(list), list, ambiguous, nil, func(body []byte) (*envelope, error) {
 		var err error
 		answer, err = readBulk(body)
 		answer.strike(d.e.co.redact)

@@ -448,8 +448,8 @@ func diffable(e Entity) bool { return e == EntityJobs || e == EntityParts || e =
 
 // probe recognises the server by an empty bulk, which changes nothing. What it
 // can't tell the run itself will.
-func (co *core) probe(ctx context.Context, cfg *config, at endpoint) *result {
-	cl := call{method: http.MethodPost, path: at.bulkPath, body: []byte(`{"` + at.container + `":[]}`), bulk: true, repeatable: true,
+func (co *core) probe(ctx context.Context, cfg *config, e Entity) *result {
+	cl := call{method: http.MethodPost, path: e.bulkPath(), body: []byte(`{"` + e + `":[]}`), bulk: true, repeatable: true,
 		decode: func(body []byte) (*envelope, error) {
 			a, err := readBulk(body)
 			if err == nil && a.succeeded() {

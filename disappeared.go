@@ -378,7 +378,7 @@ func given[T any](o Opt[T]) Opt[T] {
 // deactivateEach syncs the records that take rows out of use.
 func deactivateEach[R any, P recordPtr[R], Row any](ctx context.Context, co *core, run *syncRun, list []R) {
 	s := newSyncer[R, P, Row](co)
-	report := run.report.of(s.at.entity)
+	report := run.report.of(s.entity)
 	before := report.tally()
 	report.expected = len(list)
 	st := s.stream(ctx, FromSlice(list).all(), 1, nil, func(e *engine[R, P]) { e.finite = true })

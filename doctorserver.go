@@ -30,10 +30,9 @@ func (x *examination) columns(ctx context.Context, cells *page) {
 		return
 	}
 	var resources *page
-	at := newEndpoint(EntityResources)
 	out, _ := x.get(ctx, "/api-resources?limit=1", func(body []byte) (*envelope, error) {
 		var err error
-		resources, err = readPage(body, at)
+		resources, err = readPage(body, EntityResources)
 		return &resources.envelope, err
 	})
 	if out.fate == fateAnswered {

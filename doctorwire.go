@@ -19,10 +19,9 @@ import (
 // and API key. It returns the list of cells, nil where there is none.
 func (x *examination) contact(ctx context.Context) *page {
 	var list *page
-	at := newEndpoint(EntityCells)
 	out, sight := x.get(ctx, "/api-cells?limit=1", func(body []byte) (*envelope, error) {
 		var err error
-		list, err = readPage(body, at)
+		list, err = readPage(body, EntityCells)
 		return &list.envelope, err
 	})
 	base, secure, key := x.judgeContact(ctx, out, sight)

@@ -190,8 +190,8 @@ func deliverLifted[C any, PC recordPtr[C], R any, P recordPtr[R]](of *delivery[R
 	source := of.e.cfg.source
 	list = screenLifted[C, PC](of.e, list, ambiguous, settled)
 	for len(list) > 0 {
-		e := newEngine[C, PC](of.e.co, newEndpoint(entityOf[C]()), of.e.cfg, of.e.flight)
-		d := &delivery[C, PC]{e: e, c: newChunk[C](e.at.entity), left: searchRequests, doubts: doubtRequests, carried: of.carried}
+		e := newEngine[C, PC](of.e.co, of.e.cfg, of.e.flight)
+		d := &delivery[C, PC]{e: e, c: newChunk[C](e.entity), left: searchRequests, doubts: doubtRequests, carried: of.carried}
 		d.done.end = of.done.end
 		var later []C
 		for i := range list {
@@ -203,7 +203,7 @@ func deliverLifted[C any, PC recordPtr[C], R any, P recordPtr[R]](of *delivery[R
 			}
 			m, send := d.recallNested(r, key)
 			if _, err := add(d.c, send, key, i, source, math.MaxInt); err != nil {
-				o := Outcome{Entity: e.at.entity, Index: i, Key: key, Status: StatusFailed, Record: list[i], Nested: r.nested(source)}
+				o := Outcome{Entity: e.entity, Index: i, Key: key, Status: StatusFailed, Record: list[i], Nested: r.nested(source)}
 				_ = o.close(err) // the outcome keeps it
 				d.done.outcomes = append(d.done.outcomes, o)
 			} else {

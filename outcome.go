@@ -21,6 +21,10 @@ const (
 
 func (e Entity) singular() string { return strings.TrimSuffix(string(e), "s") }
 
+func (e Entity) path() string       { return "/api-" + string(e) }
+func (e Entity) singlePath() string { return e.path() + "/sync" }
+func (e Entity) bulkPath() string   { return e.path() + "/bulk-sync" }
+
 // Key identifies a record: the ERP system's name and its identifier there.
 type Key struct {
 	Source     string `json:"external_source"`

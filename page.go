@@ -49,7 +49,7 @@ func (s *syncer[R, P, Row]) page(ctx context.Context, cfg *config, path string, 
 	cl := call{method: http.MethodGet, path: path, repeatable: true,
 		decode: func(body []byte) (*envelope, error) {
 			var err error
-			p, err = readPage(body, s.at)
+			p, err = readPage(body, s.entity)
 			return &p.envelope, err
 		}}
 	out := s.co.do(ctx, cfg, &cl)
@@ -57,7 +57,7 @@ func (s *syncer[R, P, Row]) page(ctx context.Context, cfg *config, path string, 
 		if offset > 0 && out.own && reNoRange.MatchString(messageOf(out.err)) {
 			return newPage(), nil // rows were deleted while the list was read
 		}
-		return nil, s.co.unsupported(s.at.entity, out)
+		return nil, s.co.unsupported(s.entity, out)
 	}
 	p.bad = func(message string) error { return s.co.apiError(&cl, out, ErrBadAnswer, "", message, nil, nil) }
 	switch {
@@ -74,7 +74,7 @@ func newPage() *page { return &page{total: -1, limit: -1, offset: -1} }
 // readPage reads a list in any of the shapes seen: rows as the data itself, or
 // in it under the entity's name; the paging beside them, beside the data, or
 // nowhere. The page is never nil.
-func readPage(body []byte, at endpoint) (*page, error) {
+func readPage(body []byte, e Entity) (*page, error) {
 	p := newPage()
 	var err error
 	if p.envelope, err = readEnvelope(body); err != nil || !p.succeeded() {
@@ -95,15 +95,15 @@ func readPage(body []byte, at endpoint) (*page, error) {
 		return p, errors.New("data is neither a list nor an object")
 	}
 	p.readPaging(data["pagination"])
-	for _, name := range []string{at.container, "items", "data", "results", "rows"} {
+	for _, name := range []string{string(e), "items", "data", "results", "rows"} {
 		if raw, ok := data[name]; ok && json.Unmarshal(raw, &p.rows) == nil && string(raw) != "null" {
 			return p, nil
 		}
 	}
-	if p.total == 0 && string(data[at.container]) == "null" {
+	if p.total == 0 && string(data[string(e)]) == "null" {
 		return p, nil // as some servers write an empty list
 	}
-	return p, fmt.Errorf("data holds no list of %s", at.container)
+	return p, fmt.Errorf("data holds no list of %s", e)
 }
 
 func (p *page) readPaging(raw json.RawMessage) {

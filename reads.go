@@ -89,8 +89,6 @@ func identityOf[Row any](row *Row) rowIdentity {
 	return rowIdentity{}
 }
 
-func (s *syncer[R, P, Row]) listPath() string { return "/api-" + string(s.at.entity) }
-
 // list reads all pages of a list.
 func (s *syncer[R, P, Row]) list(ctx context.Context, filters any, pageSize int, opts []CallOption) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
@@ -141,7 +139,7 @@ func (s *syncer[R, P, Row]) rows(ctx context.Context, cfg *config, values url.Va
 		for {
 			values.Set("limit", strconv.Itoa(limit))
 			values.Set("offset", strconv.Itoa(offset))
-			p, err := s.page(ctx, cfg, s.listPath()+"?"+values.Encode(), offset)
+			p, err := s.page(ctx, cfg, s.entity.path()+"?"+values.Encode(), offset)
 			if err != nil {
 				fail(err)
 				return
@@ -235,7 +233,7 @@ func (s *syncer[R, P, Row]) get(ctx context.Context, id string, opts []CallOptio
 
 func (s *syncer[R, P, Row]) fetch(ctx context.Context, cfg *config, id string) (*Row, error) {
 	var env envelope
-	cl := call{method: http.MethodGet, path: s.listPath() + "?id=" + url.QueryEscape(id), repeatable: true,
+	cl := call{method: http.MethodGet, path: s.entity.path() + "?id=" + url.QueryEscape(id), repeatable: true,
 		decode: func(body []byte) (*envelope, error) {
 			var err error
 			if env, err = readEnvelope(body); err == nil && env.succeeded() && env.data == nil {
@@ -251,7 +249,7 @@ func (s *syncer[R, P, Row]) fetch(ctx context.Context, cfg *config, id string) (
 			gone.kind, gone.cause = nil, ErrNotFound // without advice about the base URL
 			return nil, &gone
 		}
-		return nil, s.co.unsupported(s.at.entity, out)
+		return nil, s.co.unsupported(s.entity, out)
 	}
 	candidates, listed := s.candidates(env.data)
 	for _, raw := range candidates {
@@ -286,10 +284,10 @@ func (s *syncer[R, P, Row]) candidates(data json.RawMessage) (rows []json.RawMes
 	if json.Unmarshal(data, &members) != nil {
 		return nil, false
 	}
-	if raw, ok := members[s.at.row]; ok && members["id"] == nil {
+	if raw, ok := members[s.entity.singular()]; ok && members["id"] == nil {
 		return []json.RawMessage{raw}, false
 	}
-	if raw, ok := members[s.at.container]; ok && members["id"] == nil && json.Unmarshal(raw, &rows) == nil {
+	if raw, ok := members[string(s.entity)]; ok && members["id"] == nil && json.Unmarshal(raw, &rows) == nil {
 		return rows, rows != nil
 	}
 	return []json.RawMessage{data}, false
@@ -310,29 +308,29 @@ func (s *syncer[R, P, Row]) find(ctx context.Context, key Key, opts []CallOption
 	if err := rules.err(0, key); err != nil {
 		return nil, err
 	}
-	switch s.at.entity {
+	switch s.entity {
 	case EntityJobs, EntityParts:
 		return s.findAsked(ctx, &cfg, key)
 	case EntityResources:
 		return s.findListed(ctx, key, opts)
 	default:
 		return nil, fmt.Errorf("eryxon: find %s %s: %w: its API neither shows nor filters external ids of %s, so it can't be told which row it is; keep the ID and Row that Sync returns",
-			s.at.entity.singular(), key, ErrUnsupported, s.at.entity)
+			s.entity.singular(), key, ErrUnsupported, s.entity)
 	}
 }
 
 func (s *syncer[R, P, Row]) notFound(key Key) error {
-	return fmt.Errorf("eryxon: %s %s: %w: the server holds no row of this key; a deleted one is not found either", s.at.entity.singular(), key, ErrNotFound)
+	return fmt.Errorf("eryxon: %s %s: %w: the server holds no row of this key; a deleted one is not found either", s.entity.singular(), key, ErrNotFound)
 }
 
 // findAsked asks the unified endpoint for the row's id.
 func (s *syncer[R, P, Row]) findAsked(ctx context.Context, cfg *config, key Key) (*Row, error) {
-	found, out, err := s.co.diffKeys(ctx, cfg, s.at.entity, []Key{key}, false)
+	found, out, err := s.co.diffKeys(ctx, cfg, s.entity, []Key{key}, false)
 	if err != nil {
 		return nil, s.co.unsupported("", out)
 	}
 	complain := func(kind error, message string) error {
-		return s.co.apiError(&call{method: http.MethodPost, path: erpDiffPath}, out, kind, "", fmt.Sprintf("%s %s: %s", s.at.entity.singular(), key, message), nil, nil)
+		return s.co.apiError(&call{method: http.MethodPost, path: erpDiffPath}, out, kind, "", fmt.Sprintf("%s %s: %s", s.entity.singular(), key, message), nil, nil)
 	}
 	switch r := found[key]; {
 	case r.status == DiffCreate:
@@ -341,7 +339,7 @@ func (s *syncer[R, P, Row]) findAsked(ctx context.Context, cfg *config, key Key)
 		return nil, complain(understand(r.message).kind, cmpOr(r.message, "the server gave no reason"))
 	case r.blind:
 		return nil, fmt.Errorf("eryxon: find %s %s: %w: there is a row of the key, but the server, whose database lacks a column that it looks for, does not tell which; keep the ID that Sync returns",
-			s.at.entity.singular(), key, ErrUnsupported)
+			s.entity.singular(), key, ErrUnsupported)
 	case !r.exists():
 		return nil, complain(ErrBadAnswer, r.doubt)
 	case !isUUID(r.id):
@@ -374,7 +372,7 @@ func (s *syncer[R, P, Row]) findListed(ctx context.Context, key Key, opts []Call
 	}
 	if hidden {
 		return nil, fmt.Errorf("eryxon: find %s %s: %w: its rows don't show their external ids, so it can't be told which row it is; keep the ID and Row that Sync returns",
-			s.at.entity.singular(), key, ErrUnsupported)
+			s.entity.singular(), key, ErrUnsupported)
 	}
 	return nil, s.notFound(key)
 }

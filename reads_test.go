@@ -526,16 +526,16 @@ func TestListReadsRecordedAnswers(t *testing.T) {
 		`{"success":true,"data":[{"id":"811f3080-d789-48f3-a2df-ef7b4f9cd35f","job_number":"JOB-C5","priority":0,"parts":[]}],"meta":{"pagination":{"limit":3,"offset":0,"total":1}}}`,
 		`{"success":true,"data":{"jobs":[{"id":"811f3080-d789-48f3-a2df-ef7b4f9cd35f","job_number":"JOB-C5","parts":[]}],"pagination":{"total":1,"offset":0,"limit":3}}}`,
 	} {
-		p, err := readPage([]byte(body), newEndpoint(EntityJobs))
+		p, err := readPage([]byte(body), EntityJobs)
 		require.NoError(t, err)
 		assert.Len(t, p.rows, 1)
 		assert.Equal(t, []int{1, 0, 3}, []int{p.total, p.offset, p.limit})
 		assert.True(t, p.last(3, 1))
 	}
-	p, err := readPage([]byte(`{"success":true,"data":{"resources":[]},"meta":{"pagination":{"limit":100,"offset":0,"has_more":false}}}`), newEndpoint(EntityResources))
+	p, err := readPage([]byte(`{"success":true,"data":{"resources":[]},"meta":{"pagination":{"limit":100,"offset":0,"has_more":false}}}`), EntityResources)
 	require.NoError(t, err)
 	assert.False(t, *p.more)
-	p, err = readPage([]byte(`{"success":true,"data":{"cells":[{"id":"a"}]}}`), newEndpoint(EntityCells))
+	p, err = readPage([]byte(`{"success":true,"data":{"cells":[{"id":"a"}]}}`), EntityCells)
 	require.NoError(t, err)
 	assert.True(t, p.silent())
 }
@@ -768,7 +768,7 @@ func FuzzReadPage(f *testing.F) {
 	f.Add([]byte(`{"success":true,"data":{"jobs":null,"pagination":{"total":0}}}`))
 	f.Add([]byte(`{"success":true,"data":[],"meta":{"pagination":{"has_more":true,"limit":1e3}}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		p, err := readPage(body, newEndpoint(EntityJobs))
+		p, err := readPage(body, EntityJobs)
 		if p == nil {
 			t.Fatal("nil page")
 		}

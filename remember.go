@@ -39,7 +39,7 @@ func (e *engine[R, P]) underWay(k Key) bool {
 			}
 		}
 	}
-	return e.flight.keys.held(entityKey{e.at.entity, k})
+	return e.flight.keys.held(entityKey{e.entity, k})
 }
 
 // deliverRemembered delivers records of which the state has to know. Before

@@ -62,8 +62,8 @@ func runSequence[R any, P recordPtr[R], Row any](w *windows, in Input[R], lifted
 		if cause == nil {
 			cause = w.closed
 		}
-		w.cutShort(in.seq != nil, s.at.entity)
-		settleUnread(w, s.at.entity, in.slice, 0, lifted, lift, cause)
+		w.cutShort(in.seq != nil, s.entity)
+		settleUnread(w, s.entity, in.slice, 0, lifted, lift, cause)
 		return
 	}
 	var seen func(int) screen
@@ -97,7 +97,7 @@ func runSequence[R any, P recordPtr[R], Row any](w *windows, in Input[R], lifted
 		var running *engine[R, P]
 		st := s.stream(w.ctx, input, streamConcurrency, nil, func(e *engine[R, P]) {
 			running = e
-			if s.at.entity == EntityJobs || s.at.entity == EntityParts {
+			if s.entity == EntityJobs || s.entity == EntityParts {
 				e.isParent = func(int) bool { return true } // it is not known yet which are
 			}
 			e.withheld = func(r P) (Status, error) { return w.withheld(r) }
@@ -105,7 +105,7 @@ func runSequence[R any, P recordPtr[R], Row any](w *windows, in Input[R], lifted
 				e.screen = func(i int) screen { return seen(first + i) }
 			}
 		})
-		report := w.run.report.of(s.at.entity)
+		report := w.run.report.of(s.entity)
 		before := report.tally()
 		for o := range st.All() {
 			o.moved(first + o.Index)
@@ -128,8 +128,8 @@ func runSequence[R any, P recordPtr[R], Row any](w *windows, in Input[R], lifted
 			if st.sendErr != nil && !endsEntityOnly(st.sendErr) {
 				w.closed, w.fatal = st.sendErr, st.sendErr
 			}
-			w.cutShort(in.seq != nil, s.at.entity)
-			settleUnread(w, s.at.entity, in.slice, first, lifted, lift, err)
+			w.cutShort(in.seq != nil, s.entity)
+			settleUnread(w, s.entity, in.slice, first, lifted, lift, err)
 			return
 		}
 		if more {

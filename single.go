@@ -18,7 +18,7 @@ import (
 func (s *syncer[R, P, Row]) sync(ctx context.Context, r P, opts []CallOption) (*SyncResult[Row], error) {
 	res := &SyncResult[Row]{Response: &Response{}}
 	cfg, err := s.co.callConfig(opts)
-	res.Outcome = Outcome{Entity: s.at.entity, Key: r.recordKey(cfg.source), Status: StatusNotSent}
+	res.Outcome = Outcome{Entity: s.entity, Key: r.recordKey(cfg.source), Status: StatusNotSent}
 	res.Nested = r.nested(cfg.source)
 	if err != nil {
 		return res, res.close(err)
@@ -56,12 +56,12 @@ func (s *syncer[R, P, Row]) sync(ctx context.Context, r P, opts []CallOption) (*
 func (s *syncer[R, P, Row]) syncRemembered(ctx context.Context, cfg *config, r P, res *SyncResult[Row]) (*SyncResult[Row], error) {
 	f := newFlight(ctx, s.co, cfg)
 	defer f.close()
-	e := newEngine[R, P](s.co, s.at, cfg, f)
+	e := newEngine[R, P](s.co, cfg, f)
 	known, send, _, err := e.delta.look(r, res.Key)
 	if err != nil {
 		return res, res.close(err)
 	}
-	d := &delivery[R, P]{e: e, c: newChunk[R](s.at.entity)}
+	d := &delivery[R, P]{e: e, c: newChunk[R](s.entity)}
 	if _, err := add(d.c, send, res.Key, 0, cfg.source, math.MaxInt); err != nil {
 		res.Status = StatusFailed
 		return res, res.close(err)
@@ -138,7 +138,7 @@ func (s *syncer[R, P, Row]) vet(ctx context.Context, cfg *config, r P, o *Outcom
 		return nil, nil, nil
 	case !onlyOnUpdate(rules.details):
 		return nil, refused, nil
-	case s.at.entity == EntityCells:
+	case s.entity == EntityCells:
 		if cells == nil {
 			cells, err = s.co.allCells(ctx, cfg)
 		}
@@ -146,8 +146,8 @@ func (s *syncer[R, P, Row]) vet(ctx context.Context, cfg *config, r P, o *Outcom
 			return nil, refused, err
 		}
 		return cells, nil, nil
-	case diffable(s.at.entity) && (len(o.Nested) > 0 || !s.co.shared.dialect.isThere(s.at.entity, o.Key)):
-		found, _, err := s.co.diffKeys(ctx, cfg, s.at.entity, []Key{o.Key}, false)
+	case diffable(s.entity) && (len(o.Nested) > 0 || !s.co.shared.dialect.isThere(s.entity, o.Key)):
+		found, _, err := s.co.diffKeys(ctx, cfg, s.entity, []Key{o.Key}, false)
 		row := found[o.Key]
 		if err == nil && row.status == DiffCreate {
 			return nil, nil, nil
@@ -205,11 +205,11 @@ func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *Syn
 	if err != nil {
 		return res, res.close(err)
 	}
-	out, status, id, cause := s.co.putOne(ctx, nil, cfg, s.at, res.Key, body, false, false)
+	out, status, id, cause := s.co.putOne(ctx, nil, cfg, s.entity, res.Key, body, false, false)
 	s.co.shared.dialect.sawSingle(out)
 	if copied := *r; (status == StatusUpdated || status == StatusSynced) && cells.restore(any(P(&copied)), id) { // it was there under another name
 		if body, err = P(&copied).appendJSON(nil, cfg.source); err == nil {
-			if out, status, id, cause = s.co.putOne(ctx, nil, cfg, s.at, res.Key, body, true, false); status == StatusSynced {
+			if out, status, id, cause = s.co.putOne(ctx, nil, cfg, s.entity, res.Key, body, true, false); status == StatusSynced {
 				status = StatusUpdated
 			}
 		}
@@ -217,21 +217,21 @@ func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *Syn
 	if cause != nil && s.co.shared.dialect.sawRefusal(cause) {
 		return res, s.syncCounted(ctx, cfg, r, res)
 	}
-	if cause != nil && cfg.omitMissing && s.co.shared.dialect.sawAbsent(s.at.entity, messageOf(cause)) {
+	if cause != nil && cfg.omitMissing && s.co.shared.dialect.sawAbsent(s.entity, messageOf(cause)) {
 		copied := *r
 		omitAbsent(&s.co.shared.dialect, P(&copied))
 		if body, err = P(&copied).appendJSON(nil, cfg.source); err == nil {
-			out, status, id, cause = s.co.putOne(ctx, nil, cfg, s.at, res.Key, body, false, false)
+			out, status, id, cause = s.co.putOne(ctx, nil, cfg, s.entity, res.Key, body, false, false)
 		}
 	}
 	res.Response = out.response()
 	res.RequestID, res.Attempts = out.requestID, out.attempts
 	res.Status, res.ID, res.Row = status, id, decodeRow[Row](out.row)
 	switch {
-	case status.Success() && diffable(s.at.entity):
-		s.co.shared.dialect.sawThere(s.at.entity, res.Key, id)
+	case status.Success() && diffable(s.entity):
+		s.co.shared.dialect.sawThere(s.entity, res.Key, id)
 	case errors.Is(cause, ErrDeletedOnServer):
-		s.co.shared.dialect.forget([]entityKey{{s.at.entity, res.Key}})
+		s.co.shared.dialect.forget([]entityKey{{s.entity, res.Key}})
 	}
 	err = res.close(cause)
 	res.nameTaken(r)
@@ -270,17 +270,17 @@ func (d *delivery[R, P]) post(path string, body []byte, list []*sentRecord[R], a
 
 // putOne makes a single sync of an encoded record. The cause is nil if and only
 // if the status is a success.
-func (co *core) putOne(ctx, wire context.Context, cfg *config, at endpoint, key Key, body []byte, ambiguous, raced bool) (*result, Status, string, error) {
+func (co *core) putOne(ctx, wire context.Context, cfg *config, e Entity, key Key, body []byte, ambiguous, raced bool) (*result, Status, string, error) {
 	var answer singleAnswer
-	cl := call{method: http.MethodPut, path: at.singlePath, body: body, records: 1, repeatable: true, raced: raced, wire: wire,
+	cl := call{method: http.MethodPut, path: e.singlePath(), body: body, records: 1, repeatable: true, raced: raced, wire: wire,
 		decode: func(body []byte) (*envelope, error) {
 			var err error
-			answer, err = readSingle(body, at.row)
+			answer, err = readSingle(body, e.singular())
 			answer.strike(co.redact)
 			return &answer.envelope, err
 		}}
 	out := co.do(ctx, cfg, &cl)
-	if at.entity == EntityCells {
+	if e == EntityCells {
 		co.shared.dialect.changedCells()
 	}
 	out.row = answer.row
@@ -358,7 +358,7 @@ func (s *syncer[R, P, Row]) syncNested(ctx context.Context, cfg *config, r P, re
 	}
 	f.seen.began = began
 	f.seen.keepMade()
-	if res.Status == StatusCreated && s.at.entity == EntityParts && !ambiguous {
+	if res.Status == StatusCreated && s.entity == EntityParts && !ambiguous {
 		f.seen.sawMade(res.Key)
 	}
 	outcomes := []Outcome{res.Outcome}
@@ -373,7 +373,7 @@ func (s *syncer[R, P, Row]) syncNested(ctx context.Context, cfg *config, r P, re
 // deliveryOf is a delivery of one record.
 func (s *syncer[R, P, Row]) deliveryOf(f *flight, cfg *config, r P, res *SyncResult[Row]) (*delivery[R, P], error) {
 	f.seen.single = true
-	d := &delivery[R, P]{e: newEngine[R, P](s.co, s.at, cfg, f), c: newChunk[R](s.at.entity), left: searchRequests, doubts: doubtRequests}
+	d := &delivery[R, P]{e: newEngine[R, P](s.co, cfg, f), c: newChunk[R](s.entity), left: searchRequests, doubts: doubtRequests}
 	if _, err := add(d.c, r, res.Key, 0, cfg.source, math.MaxInt); err != nil {
 		res.Status = StatusFailed
 		return nil, res.close(err)
@@ -397,26 +397,26 @@ func (s *syncer[R, P, Row]) syncCounted(ctx context.Context, cfg *config, r P, r
 		return err
 	}
 	list := d.c.live()
-	if s.at.entity == EntityParts {
+	if s.entity == EntityParts {
 		list = d.translateParts(list, false)
 	} else {
 		list = d.translateAll(list, false)
 	}
 	// The unified endpoint finds a job that it does not name.
-	if len(list) == 0 && !(errors.Is(d.done.outcomes[0].Err, ErrUnsupported) && s.co.unifiedEntity(s.at.entity)) {
+	if len(list) == 0 && !(errors.Is(d.done.outcomes[0].Err, ErrUnsupported) && s.co.unifiedEntity(s.entity)) {
 		return res.settle(&d.done.outcomes[0])
 	}
 	if len(list) == 0 || d.unifiedOnly(list[0]) {
 		return d.unify(res.settle)
 	}
-	out, status, id, cause := s.co.putOne(ctx, ctx, cfg, s.at, res.Key, d.c.json(list[0]), false, false)
-	if cause != nil && cfg.omitMissing && d.dialect().sawAbsent(s.at.entity, messageOf(cause)) && !d.unifiedOnly(list[0]) {
+	out, status, id, cause := s.co.putOne(ctx, ctx, cfg, s.entity, res.Key, d.c.json(list[0]), false, false)
+	if cause != nil && cfg.omitMissing && d.dialect().sawAbsent(s.entity, messageOf(cause)) && !d.unifiedOnly(list[0]) {
 		if list = d.translateAll(list, false); len(list) == 1 {
-			out, status, id, cause = s.co.putOne(ctx, ctx, cfg, s.at, res.Key, d.c.json(list[0]), false, false)
+			out, status, id, cause = s.co.putOne(ctx, ctx, cfg, s.entity, res.Key, d.c.json(list[0]), false, false)
 		}
 	}
 	for cause != nil && (status == StatusFailed && d.relink(list[0], cause) || d.provenNew(list[0], messageOf(cause))) {
-		out, status, id, cause = s.co.putOne(ctx, ctx, cfg, s.at, res.Key, d.c.json(list[0]), false, false)
+		out, status, id, cause = s.co.putOne(ctx, ctx, cfg, s.entity, res.Key, d.c.json(list[0]), false, false)
 	}
 	if cause != nil && d.goesOtherwise(list[0], messageOf(cause)) && d.unifiedOnly(list[0]) {
 		return d.unify(res.settle)
@@ -425,7 +425,7 @@ func (s *syncer[R, P, Row]) syncCounted(ctx context.Context, cfg *config, r P, r
 	res.RequestID, res.Attempts = out.requestID, out.attempts
 	res.Status, res.ID, res.Row = status, id, decodeRow[Row](out.row)
 	if cause == nil {
-		s.co.shared.dialect.remember(s.at.entity, res.Key, id)
+		s.co.shared.dialect.remember(s.entity, res.Key, id)
 	}
 	d.forgetDeleted(list[0], cause)
 	err = res.close(cause)

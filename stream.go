@@ -87,7 +87,7 @@ const barrenLimit = 3
 // room for all of them.
 type engine[R any, P recordPtr[R]] struct {
 	co     *core
-	at     endpoint
+	entity Entity
 	cfg    *config
 	screen func(index int) screen // nil: nothing is known beforehand
 	// expected is how many records the input has; 0: that is not known.
@@ -150,7 +150,7 @@ func (s *syncer[R, P, Row]) stream(ctx context.Context, seq iter.Seq2[R, error],
 				st.err = err
 			}
 		}()
-		e := newEngine[R, P](s.co, s.at, &cfg, newFlight(ctx, s.co, &cfg))
+		e := newEngine[R, P](s.co, &cfg, newFlight(ctx, s.co, &cfg))
 		for _, p := range prepare {
 			p(e)
 		}
@@ -158,18 +158,18 @@ func (s *syncer[R, P, Row]) stream(ctx context.Context, seq iter.Seq2[R, error],
 	}}
 }
 
-func newEngine[R any, P recordPtr[R]](co *core, at endpoint, cfg *config, f *flight) *engine[R, P] {
+func newEngine[R any, P recordPtr[R]](co *core, cfg *config, f *flight) *engine[R, P] {
 	if cfg.wire == nil { // what is delivered as a part of another's counts as the other's
 		cfg = cfg.counting()
 	}
-	e := &engine[R, P]{co: co, at: at, cfg: cfg, flight: f}
+	e := &engine[R, P]{co: co, entity: entityOf[R](), cfg: cfg, flight: f}
 	e.sizes.records.Store(int64(cfg.maxRecords))
 	e.sizes.bytes.Store(int64(cfg.maxBytes))
-	if n := marked(&co.shared.dialect, &co.shared.dialect.limits, at.entity); n > 0 {
+	if n := marked(&co.shared.dialect, &co.shared.dialect.limits, e.entity); n > 0 {
 		lower(&e.sizes.records, n)
 	}
 	if cfg.run != nil {
-		e.delta = newDelta[R, P](co, cfg, at.entity)
+		e.delta = newDelta[R, P](co, cfg, e.entity)
 	}
 	return e
 }
@@ -201,7 +201,7 @@ func (e *engine[R, P]) run(st *Stream, seq iter.Seq2[R, error], yield func(Outco
 	for r, err := range seq {
 		if err != nil {
 			st.inputFailed = true
-			e.inputErr = fmt.Errorf("eryxon: the input of %s ended early, at record %d: %w", e.at.entity, e.next, err)
+			e.inputErr = fmt.Errorf("eryxon: the input of %s ended early, at record %d: %w", e.entity, e.next, err)
 			break
 		}
 		e.current = r
@@ -238,7 +238,7 @@ func (e *engine[R, P]) run(st *Stream, seq iter.Seq2[R, error], yield func(Outco
 func (e *engine[R, P]) sending() bool {
 	if err := e.flight.goOn.Err(); err != nil {
 		if e.end == nil {
-			e.end = fmt.Errorf("eryxon: the run of %s was ended: %w", e.at.entity, err)
+			e.end = fmt.Errorf("eryxon: the run of %s was ended: %w", e.entity, err)
 		}
 		return false
 	}
@@ -261,7 +261,7 @@ func (e *engine[R, P]) drain(yield func(Outcome) bool) bool {
 
 // take gives a record of the input its place: in a chunk, or among the settled.
 func (e *engine[R, P]) take(r P) {
-	o := Outcome{Entity: e.at.entity, Index: e.next, Key: r.recordKey(e.cfg.source)}
+	o := Outcome{Entity: e.entity, Index: e.next, Key: r.recordKey(e.cfg.source)}
 	if e.order != nil {
 		o.Index = e.order[e.next]
 	}
@@ -399,7 +399,7 @@ func (e *engine[R, P]) pack(r P, o Outcome) (int, error) {
 func (e *engine[R, P]) newChunk() *chunk[R] {
 	n := len(e.free)
 	if n == 0 {
-		return newChunk[R](e.at.entity)
+		return newChunk[R](e.entity)
 	}
 	c := e.free[n-1]
 	e.free = e.free[:n-1]
@@ -471,7 +471,7 @@ func (e *engine[R, P]) settle(f *finishedChunk) {
 		f.end = f.barren
 	}
 	if f.end != nil && e.end == nil {
-		e.end = fmt.Errorf("eryxon: the run of %s was ended, what is left is not sent: %w", e.at.entity, f.end)
+		e.end = fmt.Errorf("eryxon: the run of %s was ended, what is left is not sent: %w", e.entity, f.end)
 	}
 }
 

@@ -321,14 +321,13 @@ type sliceLane[R any, P recordPtr[R]] struct {
 	records []R
 }
 
-func newLane[R any, P recordPtr[R], Row any](co *core, f *flight, records []R) *sliceLane[R, P] {
-	s := newSyncer[R, P, Row](co)
-	e := newEngine[R, P](co, s.at, &co.cfg, f)
+func newLane[R any, P recordPtr[R]](co *core, f *flight, records []R) *sliceLane[R, P] {
+	e := newEngine[R, P](co, &co.cfg, f)
 	e.screen, e.expected = screenSlice[R, P](records, co.cfg.source), len(records)
 	return &sliceLane[R, P]{engine: e, records: records}
 }
 
-func (l *sliceLane[R, P]) entity() Entity { return l.at.entity }
+func (l *sliceLane[R, P]) entity() Entity { return l.engine.entity }
 func (l *sliceLane[R, P]) size() int      { return len(l.records) }
 func (l *sliceLane[R, P]) key(i int) Key  { return P(&l.records[i]).recordKey(l.cfg.source) }
 func (l *sliceLane[R, P]) pending(i int) (Pending, error) {
@@ -341,7 +340,7 @@ func (l *sliceLane[R, P]) feed(i int) {
 }
 
 func (l *sliceLane[R, P]) withhold(i int, s Status, cause error) {
-	l.refuse(Outcome{Entity: l.at.entity, Index: i, Key: l.key(i)}, P(&l.records[i]), s, cause)
+	l.refuse(Outcome{Entity: l.engine.entity, Index: i, Key: l.key(i)}, P(&l.records[i]), s, cause)
 }
 
 func (l *sliceLane[R, P]) idle() bool { return len(l.full) == 0 }
@@ -396,13 +395,13 @@ func (r *syncRun) slices(ctx context.Context, co *core, data Dataset) {
 	g := &graph{run: r, cfg: &co.cfg, flight: f}
 	// Where workers are scarce, the lane that most depends on goes first; the
 	// cells, few as they are, before the jobs.
-	g.cells = g.add(newLane[Cell, *Cell, CellRow](co, f, data.Cells.slice), len(data.Cells.slice))
-	jobLane, partLane := newLane[Job, *Job, JobRow](co, f, jobs), newLane[Part, *Part, PartRow](co, f, parts)
+	g.cells = g.add(newLane[Cell](co, f, data.Cells.slice), len(data.Cells.slice))
+	jobLane, partLane := newLane[Job](co, f, jobs), newLane[Part](co, f, parts)
 	g.jobs = g.add(jobLane, len(data.Jobs.slice))
 	g.parts = g.add(partLane, len(data.Parts.slice))
 	jobLane.isParent, partLane.isParent = g.jobs.isParent, g.parts.isParent
-	g.ops = g.add(newLane[Operation, *Operation, OperationRow](co, f, ops), len(data.Operations.slice))
-	g.add(newLane[Resource, *Resource, ResourceRow](co, f, data.Resources.slice), len(data.Resources.slice))
+	g.ops = g.add(newLane[Operation](co, f, ops), len(data.Operations.slice))
+	g.add(newLane[Resource](co, f, data.Resources.slice), len(data.Resources.slice))
 	for _, n := range g.nodes {
 		r.report.of(n.lane.entity()).expected = n.lane.size()
 	}

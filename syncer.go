@@ -26,33 +26,14 @@ type recordPtr[R any] interface {
 	nested(source string) []Outcome
 }
 
-// endpoint is where an entity lives.
-type endpoint struct {
-	entity     Entity
-	singlePath string
-	bulkPath   string
-	container  string // the bulk request's key
-	row        string // the single answer's key of the row
-}
-
-func newEndpoint(e Entity) endpoint {
-	return endpoint{
-		entity:     e,
-		singlePath: "/api-" + string(e) + "/sync",
-		bulkPath:   "/api-" + string(e) + "/bulk-sync",
-		container:  string(e),
-		row:        e.singular(),
-	}
-}
-
 // syncer is the core behind the five services.
 type syncer[R any, P recordPtr[R], Row any] struct {
-	co *core
-	at endpoint
+	co     *core
+	entity Entity
 }
 
 func newSyncer[R any, P recordPtr[R], Row any](co *core) syncer[R, P, Row] {
-	return syncer[R, P, Row]{co: co, at: newEndpoint(entityOf[R]())}
+	return syncer[R, P, Row]{co: co, entity: entityOf[R]()}
 }
 
 func entityOf[R any]() Entity {
@@ -230,7 +211,7 @@ func (s *syncer[R, P, Row]) unsent(result *BulkResult, records []R, source strin
 	for i := from; i < len(records); i++ {
 		r := P(&records[i])
 		o := &result.Outcomes[i]
-		*o = Outcome{Entity: s.at.entity, Index: i, Key: r.recordKey(source), Status: StatusNotSent, Record: *r, Nested: r.nested(source)}
+		*o = Outcome{Entity: s.entity, Index: i, Key: r.recordKey(source), Status: StatusNotSent, Record: *r, Nested: r.nested(source)}
 		_ = o.close(cause) // the outcome keeps it
 	}
 }

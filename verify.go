@@ -46,7 +46,7 @@ func (d *delivery[R, P]) listPage(e Entity, offset int) ([]map[string]json.RawMe
 		query.Set("offset", strconv.Itoa(offset))
 	}
 	var list []map[string]json.RawMessage
-	cl := call{method: http.MethodGet, path: "/api-" + string(e) + "?" + query.Encode(), repeatable: true, wire: d.e.flight.wire,
+	cl := call{method: http.MethodGet, path: e.path() + "?" + query.Encode(), repeatable: true, wire: d.e.flight.wire,
 		decode: func(body []byte) (*envelope, error) {
 			env, err := readEnvelope(body)
 			if err == nil && env.succeeded() {
