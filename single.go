@@ -409,14 +409,14 @@ func (s *syncer[R, P, Row]) syncCounted(ctx context.Context, cfg *config, r P, r
 	if len(list) == 0 || d.unifiedOnly(list[0]) {
 		return d.unify(res.settle)
 	}
-	out, status, id, cause := s.co.putOne(ctx, ctx, cfg, s.entity, res.Key, d.c.json(list[0]), false, false)
+	out, status, id, cause := s.co.putOne(ctx, nil, cfg, s.entity, res.Key, d.c.json(list[0]), false, false)
 	if cause != nil && cfg.omitMissing && d.dialect().sawAbsent(s.entity, messageOf(cause)) && !d.unifiedOnly(list[0]) {
 		if list = d.translateAll(list, false); len(list) == 1 {
-			out, status, id, cause = s.co.putOne(ctx, ctx, cfg, s.entity, res.Key, d.c.json(list[0]), false, false)
+			out, status, id, cause = s.co.putOne(ctx, nil, cfg, s.entity, res.Key, d.c.json(list[0]), false, false)
 		}
 	}
 	for cause != nil && (status == StatusFailed && d.relink(list[0], cause) || d.provenNew(list[0], messageOf(cause))) {
-		out, status, id, cause = s.co.putOne(ctx, ctx, cfg, s.entity, res.Key, d.c.json(list[0]), false, false)
+		out, status, id, cause = s.co.putOne(ctx, nil, cfg, s.entity, res.Key, d.c.json(list[0]), false, false)
 	}
 	if cause != nil && d.goesOtherwise(list[0], messageOf(cause)) && d.unifiedOnly(list[0]) {
 		return d.unify(res.settle)
