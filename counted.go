@@ -26,7 +26,7 @@ func (d *delivery[R, P]) deliverCounted(list []*sentRecord[R], ambiguous bool) {
 		d.settleUnsent(list, ambiguous)
 		return
 	}
-	if lack := marked(d.dialect(), &d.dialect().lacking, d.c.entity); lack != nil {
+	if lack := d.lack(); lack != nil {
 		d.refuse(list, lack)
 		return
 	}
@@ -46,6 +46,11 @@ func (d *delivery[R, P]) deliverCounted(list []*sentRecord[R], ambiguous bool) {
 }
 
 func (d *delivery[R, P]) dialect() *dialect { return &d.e.co.shared.dialect }
+
+// lack is why nothing of the entity can be written, nil where it can.
+func (d *delivery[R, P]) lack() error {
+	return marked(d.dialect(), &d.dialect().lacking, d.c.entity)
+}
 
 // translateAll rewrites the records for the server. Those whose references lead
 // nowhere are settled; the others are returned.
@@ -352,7 +357,7 @@ func (d *delivery[R, P]) deliverSingly(list []*sentRecord[R], ambiguous bool) {
 
 // single syncs one record by itself and settles it.
 func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
-	if lack := marked(d.dialect(), &d.dialect().lacking, d.c.entity); lack != nil {
+	if lack := d.lack(); lack != nil {
 		d.refuse([]*sentRecord[R]{s}, lack)
 		return
 	}

@@ -54,7 +54,7 @@ func (d *delivery[R, P]) deliverProven(list []*sentRecord[R], ambiguous bool) {
 			canary++
 			_, _ = d.ask(list[canary-1:canary], true) // what it does not show is not known
 		}
-		if lack := marked(d.dialect(), &d.dialect().lacking, d.c.entity); lack != nil {
+		if lack := d.lack(); lack != nil {
 			d.refuse(list[canary:], lack)
 			return
 		}

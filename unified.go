@@ -137,7 +137,7 @@ func (d *delivery[R, P]) deliverUnified(list []*sentRecord[R], ambiguous bool) {
 // others.
 func (d *delivery[R, P]) showFirst(list, others []*sentRecord[R], ambiguous bool) ([]*sentRecord[R], error) {
 	d.deliverSingly(list[:1], ambiguous)
-	if lack := marked(d.dialect(), &d.dialect().lacking, d.c.entity); lack != nil {
+	if lack := d.lack(); lack != nil {
 		d.refuse(list[1:], lack)
 		return nil, nil
 	}

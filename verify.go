@@ -114,7 +114,7 @@ func (d *delivery[R, P]) deliverTwice(list []*sentRecord[R], ambiguous bool) {
 		d.deliverSingly(odd[:1], ambiguous)
 		odd = odd[1:]
 	}
-	if lack := marked(d.dialect(), &d.dialect().lacking, d.c.entity); lack != nil {
+	if lack := d.lack(); lack != nil {
 		d.refuse(odd, lack)
 		return
 	}
@@ -166,7 +166,7 @@ func (d *delivery[R, P]) deliverSure(sure []*sentRecord[R], ambiguous bool) {
 		return
 	}
 	for len(sure) > 0 {
-		if lack := marked(d.dialect(), &d.dialect().lacking, d.c.entity); lack != nil {
+		if lack := d.lack(); lack != nil {
 			d.refuse(sure, lack)
 			return
 		}
@@ -348,7 +348,7 @@ func (d *delivery[R, P]) deliverToFind(list []*sentRecord[R], ambiguous bool) {
 		d.deliverSingly(list[:1], ambiguous)
 		list = list[1:]
 		d.dialect().sawPages(false) // they have told what they can
-		if lack := marked(d.dialect(), &d.dialect().lacking, d.c.entity); lack != nil {
+		if lack := d.lack(); lack != nil {
 			d.refuse(list, lack)
 			return
 		}
@@ -372,7 +372,7 @@ func (d *delivery[R, P]) newCells(list []*sentRecord[R], out *result, answer *bu
 	}
 	d.deliverSingly(list[:1], true)
 	list = list[1:]
-	if lack := marked(d.dialect(), &d.dialect().lacking, d.c.entity); lack != nil {
+	if lack := d.lack(); lack != nil {
 		d.refuse(list, lack)
 		return true
 	}
@@ -412,7 +412,7 @@ func (d *delivery[R, P]) recount(list []*sentRecord[R], out *result, created, up
 		}
 		d.deliverSingly(list[:1], true)
 		list = list[1:]
-		switch lack := marked(d.dialect(), &d.dialect().lacking, d.c.entity); {
+		switch lack := d.lack(); {
 		case lack != nil:
 			d.refuse(list, lack)
 		case updated > len(list): // all of them
