@@ -92,18 +92,25 @@ func (d *delivery[R, P]) translateAll(list []*sentRecord[R], ambiguous bool) []*
 		d.undeliver(list, out, err, ambiguous)
 		return nil
 	}
+	return d.rewrite(list, ambiguous, func(r P) error {
+		if p, ok := any(r).(*Part); ok && unified && p.JobID == "" {
+			p.Operations = nil // the unified endpoint finds the job itself
+			return nil
+		}
+		if cfg.omitMissing {
+			omitAbsent(d.dialect(), r)
+		}
+		return co.translate(r, cfg.source, jobs, parts, cells)
+	})
+}
+
+// rewrite has copies of the records translated, and encodes these. Those whose
+// references lead nowhere are settled; the others are returned.
+func (d *delivery[R, P]) rewrite(list []*sentRecord[R], ambiguous bool, translate func(P) error) []*sentRecord[R] {
 	ready := make([]*sentRecord[R], 0, len(list))
 	for _, s := range list {
 		copied := s.record
-		err := error(nil)
-		if p, ok := any(P(&copied)).(*Part); ok && unified && p.JobID == "" {
-			p.Operations = nil // the unified endpoint finds the job itself
-		} else {
-			err = co.translate(P(&copied), cfg.source, jobs, parts, cells)
-		}
-		if err == nil && cfg.omitMissing {
-			omitAbsent(d.dialect(), any(P(&copied)))
-		}
+		err := translate(P(&copied))
 		if err == nil {
 			s.own, err = d.encode(s, P(&copied))
 		}
@@ -317,20 +324,7 @@ func (d *delivery[R, P]) translateParts(list []*sentRecord[R], ambiguous bool) [
 		d.undeliver(list, out, err, ambiguous)
 		return nil
 	}
-	ready := list[:0:0]
-	for _, s := range list {
-		copied := s.record
-		err := d.e.co.translate(P(&copied), d.e.cfg.source, jobs, nil, nil)
-		if err == nil {
-			s.own, err = d.encode(s, P(&copied))
-		}
-		if err != nil {
-			d.untranslatable(s, err, ambiguous)
-			continue
-		}
-		ready = append(ready, s)
-	}
-	return ready
+	return d.rewrite(list, ambiguous, func(r P) error { return d.e.co.translate(r, d.e.cfg.source, jobs, nil, nil) })
 }
 
 // untranslatable settles a record whose references lead nowhere. An earlier
