@@ -261,10 +261,7 @@ func (d *delivery[R, P]) deliverUnchecked(list []*sentRecord[R], ambiguous bool)
 // refuse settles records that can't be written at all.
 func (d *delivery[R, P]) refuse(list []*sentRecord[R], cause error) {
 	for _, s := range list {
-		o := d.outcome(s, &result{}, StatusFailed)
-		o.Record = s.record
-		_ = o.close(cause) // the outcome keeps it
-		d.done.outcomes = append(d.done.outcomes, o)
+		d.settle(s, &result{}, StatusFailed, cause)
 	}
 }
 

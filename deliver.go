@@ -450,10 +450,7 @@ func (d *delivery[R, P]) settleFailed(list []*sentRecord[R], out *result) {
 		of := *out
 		of.ambiguous = of.ambiguous || s.spread
 		of.settle()
-		o := d.outcome(s, &of, statusOf(of.fate))
-		o.Record = s.record
-		_ = o.close(of.err) // the outcome keeps it
-		d.done.outcomes = append(d.done.outcomes, o)
+		d.settle(s, &of, statusOf(of.fate), of.err)
 	}
 }
 
@@ -468,7 +465,12 @@ func (d *delivery[R, P]) settleUnsent(list []*sentRecord[R], ambiguous bool) {
 func (d *delivery[R, P]) settleUndelivered(s *sentRecord[R], cause error, ambiguous bool) {
 	out := &result{fate: fateNotSent, err: cause, ambiguous: ambiguous || s.spread}
 	out.settle()
-	o := d.outcome(s, out, statusOf(out.fate))
+	d.settle(s, out, statusOf(out.fate), cause)
+}
+
+// settle settles a record by what ended its call.
+func (d *delivery[R, P]) settle(s *sentRecord[R], out *result, status Status, cause error) {
+	o := d.outcome(s, out, status)
 	o.Record = s.record
 	_ = o.close(cause) // the outcome keeps it
 	d.done.outcomes = append(d.done.outcomes, o)

@@ -36,10 +36,7 @@ func sharedRefusal(outcomes []Outcome) *RecordError {
 // their kind.
 func (d *delivery[R, P]) shareRefusal(list []*sentRecord[R], refused *RecordError) {
 	for _, s := range list {
-		o := d.outcome(s, &result{requestID: refused.RequestID}, StatusFailed)
-		o.Record = s.record
-		_ = o.close(&lostLike{refused}) // the outcome keeps it
-		d.done.outcomes = append(d.done.outcomes, o)
+		d.settle(s, &result{requestID: refused.RequestID}, StatusFailed, &lostLike{refused})
 	}
 }
 
