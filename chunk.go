@@ -25,11 +25,10 @@ type sentRecord[R any] struct {
 	memory     *memory[R] // what the state has of it, nil without a state
 	before     diffRecord // what the unified endpoint said of it, as it is sent
 	place      int        // on the board, of a new cell that gives none
+	updated    Status     // what an update of it is, after a bulk that may have made its row
 	superseded bool
 	vetted     bool // it was found to be new, so there is nothing to overwrite
 	relinked   bool // its parents' ids were asked for again
-	made       bool // there was no row of it before a bulk, so one that is there is new
-	maybeMade  bool // a bulk may have made its row
 	spread     bool // a bulk has had it already, and may have written it
 	suspect    bool // some of the records that it went with were lost
 	isNew      bool // it is known to have no row, and goes with all that one can't do without

@@ -278,12 +278,8 @@ func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) 
 		switch {
 		case f.status.Success():
 			stored, made = true, made || f.status == StatusCreated
-			switch {
-			case f.status != StatusUpdated:
-			case s.made:
-				f.status = StatusCreated
-			case s.maybeMade:
-				f.status = StatusSynced
+			if f.status == StatusUpdated && s.updated != StatusUnknown {
+				f.status = s.updated
 			}
 			d.arrive(s, out, f.status, f.id)
 		case f.status == StatusFailed && said.kind == ErrMissingColumn:
@@ -396,9 +392,12 @@ func (d *delivery[R, P]) spread(list []*sentRecord[R], ambiguous bool) ([]*sentR
 	found := reconcile(list, answer, out.ambiguous)
 	for i, s := range list {
 		s.spread = found[i].status != StatusFailed
-		// Of what it names as failed it has not looked for a row.
-		s.made = !ambiguous && !out.ambiguous && answer.updated == 0 && found[i].status != StatusFailed
-		s.maybeMade = answer.updated < len(list)
+		switch {
+		case s.spread && answer.updated == 0 && !ambiguous && !out.ambiguous:
+			s.updated = StatusCreated // of what it names as failed it has not looked for a row
+		case answer.updated < len(list):
+			s.updated = StatusSynced
+		}
 	}
 	return list, ambiguous
 }
