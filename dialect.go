@@ -188,14 +188,12 @@ func (d *dialect) sawRefusal(err error) bool {
 // UUIDs for references.
 func (co *core) countsOnly() bool { return co.release() == ReleaseV08 }
 
-// sawSources learns whether the client has records of more than one source.
-func (d *dialect) sawSources(sources ...string) {
+// sawSource learns whether the client has records of more than one source.
+func (d *dialect) sawSource(s string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, s := range sources {
-		d.source = cmpOr(d.source, s)
-		d.sources = d.sources || s != d.source
-	}
+	d.source = cmpOr(d.source, s)
+	d.sources = d.sources || s != d.source
 }
 
 func (d *dialect) severalSources() bool {

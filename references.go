@@ -247,7 +247,7 @@ func namingCell(r any) *Operation {
 func (d *delivery[R, P]) withoutMistakes(list []*sentRecord[R], ambiguous bool) []*sentRecord[R] {
 	for i, s := range list {
 		if i == 0 || s.key.Source != list[i-1].key.Source {
-			d.dialect().sawSources(s.key.Source)
+			d.dialect().sawSource(s.key.Source)
 		}
 	}
 	if d.c.entity != EntityParts && d.c.entity != EntityOperations {
