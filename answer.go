@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
+	"strings"
 )
 
 // fault is why a request, or one record of it, was refused, in the server's words.
@@ -126,18 +128,54 @@ func readFault(raw []byte) fault {
 	return f
 }
 
-// readDetails reads a list of complaints. A plan limit's details are an object,
-// which is none.
+// readDetails reads complaints: a list of them, one alone, texts, or texts by field. A
+// plan limit's details are an object, too, and none.
 func readDetails(raw []byte) []FieldError {
 	var details []FieldError
 	_ = json.Unmarshal(raw, &details) // passes over members of another type
-	return slices.DeleteFunc(details, func(d FieldError) bool { return d.Field == "" && d.Message == "" })
+	details = slices.DeleteFunc(details, func(d FieldError) bool { return d.Field == "" && d.Message == "" })
+	var one FieldError
+	var byField map[string]json.RawMessage
+	switch {
+	case len(details) > 0:
+	case json.Unmarshal(raw, &one) == nil && one.Field != "":
+		details = []FieldError{one}
+	case json.Unmarshal(raw, &byField) == nil:
+		for _, field := range slices.Sorted(maps.Keys(byField)) {
+			texts := readTexts(byField[field])
+			if texts == nil {
+				return nil
+			}
+			details = append(details, FieldError{Field: field, Message: strings.Join(texts, "; ")})
+		}
+	default:
+		for _, text := range readTexts(raw) {
+			details = append(details, FieldError{Message: text})
+		}
+	}
+	return details
+}
+
+// readTexts reads a text or a list of texts; nil where it is neither.
+func readTexts(raw []byte) (texts []string) {
+	var text string
+	if json.Unmarshal(raw, &texts) == nil {
+		return texts
+	}
+	if json.Unmarshal(raw, &text) == nil && text != "" {
+		return []string{text}
+	}
+	return nil
 }
 
 // unmarshal is json.Unmarshal with io.ErrUnexpectedEOF for a body cut short.
 func unmarshal(body []byte, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(body))
-	if err := dec.Decode(v); err != nil {
+	var other *json.UnmarshalTypeError
+	switch err := dec.Decode(v); {
+	case errors.As(err, &other): // its own text is about types of Go
+		return fmt.Errorf("%s is a JSON %s", cmpOr(other.Field, "it"), other.Value)
+	case err != nil:
 		return err
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {

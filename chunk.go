@@ -16,25 +16,25 @@ type chunk[R any] struct {
 
 // sentRecord is a record as it went into a chunk.
 type sentRecord[R any] struct {
-	record     R
-	key        Key
-	index      int // in the input
-	start, end int // of its JSON in the chunk's body
-	nested     []Outcome
-	own        []byte     // its JSON where that is not the chunk's
-	memory     *memory[R] // what the state has of it, nil without a state
-	before     diffRecord // what the unified endpoint said of it, as it is sent
-	place      int        // on the board, of a new cell that gives none
-	updated    Status     // what an update of it is, after a bulk that may have made its row
-	superseded bool
-	vetted     bool // it was found to be new, so there is nothing to overwrite
-	relinked   bool // its parents' ids were asked for again
-	spread     bool // a bulk has had it already, and may have written it
-	suspect    bool // some of the records that it went with were lost
-	isNew      bool // it is known to have no row, and goes with all that one can't do without
-	pinned     bool // it names its parent by an id that it was not given
-	lifted     bool // what it carries goes after it, on its own
-	owes       bool // and has not gone yet
+	record       R
+	key          Key
+	index        int // in the input
+	start, end   int // of its JSON in the chunk's body
+	nested       []Outcome
+	own          []byte     // its JSON where that is not the chunk's
+	memory       *memory[R] // what the state has of it, nil without a state
+	before       diffRecord // what the unified endpoint said of it, as it is sent
+	place        int        // on the board, of a new cell that gives none
+	updated      Status     // what an update of it is, after a request that may have made its row
+	superseded   bool
+	vetted       bool // it was found to be new, so there is nothing to overwrite
+	relinked     bool // its parents' ids were asked for again
+	maybeWritten bool // an earlier request, which the delivery does not know of, may have written it
+	suspect      bool // some of the records that it went with were lost
+	isNew        bool // it is known to have no row, and goes with all that one can't do without
+	pinned       bool // it names its parent by an id that it was not given
+	lifted       bool // what it carries goes after it, on its own
+	owes         bool // and has not gone yet
 }
 
 // given returns the record as the caller gave it: less of it may be sent.

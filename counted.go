@@ -2,6 +2,7 @@ package eryxon
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 )
@@ -267,6 +268,9 @@ func (d *delivery[R, P]) refuse(list []*sentRecord[R], cause error) {
 
 // arrive settles a record that is known to have arrived.
 func (d *delivery[R, P]) arrive(s *sentRecord[R], out *result, status Status, id string) {
+	if status == StatusUpdated || s.updated == StatusCreated {
+		status = cmp.Or(s.updated, status)
+	}
 	o := d.outcome(s, out, status)
 	o.ID = id
 	_ = o.close(nil) // nothing to keep
@@ -324,10 +328,10 @@ func (d *delivery[R, P]) translateParts(list []*sentRecord[R], ambiguous bool) [
 	return d.rewrite(list, ambiguous, func(r P) error { return d.e.co.translate(r, d.e.cfg.source, jobs, nil, nil) })
 }
 
-// untranslatable settles a record whose references lead nowhere. An earlier
-// request may have written it all the same.
+// untranslatable settles a record whose references lead nowhere, or nobody tells where.
+// An earlier request may have written it all the same.
 func (d *delivery[R, P]) untranslatable(s *sentRecord[R], err error, ambiguous bool) {
-	if ambiguous {
+	if ambiguous || s.maybeWritten || errors.Is(err, ErrBadAnswer) { // to the question for them
 		d.settleUndelivered(s, err, ambiguous)
 		return
 	}
@@ -356,7 +360,7 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 	// memory holds other records.
 	body := bytes.Clone(d.c.json(s))
 	d.noteNumbers([]*sentRecord[R]{s})
-	out, status, id, cause := d.e.co.putOne(d.e.flight.goOn, d.e.flight.wire, d.e.cfg, d.c.entity, s.key, body, ambiguous, d.knownLost)
+	out, status, id, cause := d.e.co.putOne(d.e.flight.goOn, d.e.flight.wire, d.e.cfg, d.c.entity, s.key, body, ambiguous || s.maybeWritten, d.knownLost)
 	d.count(out, len(body))
 	if cause == nil {
 		mark(d.dialect(), &d.dialect().proven, d.c.entity, true)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/jarcoal/httpmock"
@@ -145,7 +146,7 @@ func TestAStatusIsToldWithoutTheRead(t *testing.T) {
 // teaches nothing; cells without the word success are those of a server that fills.
 func TestAReadThatTellsNothingIsNotBelieved(t *testing.T) {
 	for body, fills := range map[string]bool{
-		`null`: false, `{"message":"name resolution failed"}`: false, `{"code":"PGRST002","message":"Retrying."}`: false,
+		`null`: false, `{"success":true}`: false, `{"success":true,"data":null}`: false, `{"message":"name resolution failed"}`: false, `{"code":"PGRST002","message":"Retrying."}`: false,
 		`{"error":"no connection"}`: false, `{"data":{"cells":[{"id":"1","name":"A"},{"id":"2","name":"B"}]}}`: true,
 	} {
 		srv := eryxontest.NewServer(t, eryxontest.WithRelease(eryxontest.V01))
@@ -184,4 +185,95 @@ func TestAReadInAnotherFormKeepsNothingBack(t *testing.T) {
 		_, err := c.Parts.Sync(t.Context(), Part{ExternalID: "A", PartNumber: "A", JobExternalID: "J", Quantity: Some(10)})
 		assert.NoError(t, err)
 	}
+}
+
+// What a request may have written that failed for a reason of its own is neither not
+// sent, nor refused, nor updated, when the search for its reason goes on another way.
+func TestWhatMayBeWrittenStaysSoOnAnotherWay(t *testing.T) {
+	late := refusal(500, "INTERNAL_ERROR", "Failed to record sync history: canceling statement due to statement timeout")
+	for _, after := range []int{0, 401, 402, 429} {
+		srv := eryxontest.NewServer(t, eryxontest.WithRelease(eryxontest.V08))
+		hc := srv.Client()
+		next := hc.Transport
+		hc.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+			res, err := next.RoundTrip(r)
+			switch {
+			case err != nil:
+				return nil, err
+			case strings.HasSuffix(r.URL.Path, "/api-erp-sync/sync"):
+				_ = res.Body.Close()
+				return late(r)
+			case after > 0 && r.Method == http.MethodPut:
+				_ = res.Body.Close()
+				return refusal(after, "X", "no more")(r)
+			}
+			return res, nil
+		})
+		c, err := New(srv.URL, srv.Key, WithSource("SAP"), WithHTTPClient(hc), WithRelease(ReleaseV08), once())
+		require.NoError(t, err)
+		res, err := c.Jobs.BulkSync(t.Context(), jobs(64))
+		require.Error(t, err)
+		assert.Zero(t, res.Counts.Updated, "%d: none was there before", after)
+		for _, o := range res.Outcomes {
+			if o.Status == StatusFailed || o.Status == StatusNotSent {
+				_, there := srv.Row(eryxontest.Jobs, "SAP", o.Key.ExternalID)
+				assert.False(t, there, "%d: %v", after, o.Err)
+			}
+		}
+	}
+}
+
+// A reason that is a record's own is not another's.
+func TestReasonsOfARecordsOwnAreNotShared(t *testing.T) {
+	srv := eryxontest.NewServer(t, eryxontest.WithRelease(eryxontest.V08AsMigrated))
+	list := jobs(60)
+	for i, j := range list {
+		if i < 20 {
+			srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "old" + j.JobNumber, "external_id": j.ExternalID, "external_source": "SAP"})
+			srv.Delete(eryxontest.Jobs, "SAP", j.ExternalID)
+		} else {
+			srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": j.JobNumber, "external_id": "F" + j.ExternalID, "external_source": "OTHER"})
+		}
+	}
+	res, err := onServer(t, srv, WithRelease(ReleaseV08)).Jobs.BulkSync(t.Context(), list)
+	require.Error(t, err)
+	assert.Equal(t, Counts{Failed: 60}, res.Counts)
+	for i, o := range res.Outcomes {
+		assert.Equal(t, i < 20, errors.Is(o.Err, ErrDeletedOnServer), "%d: %v", i, o.Err)
+	}
+}
+
+// A parent of which the server does not tell whether it is there is not missing.
+func TestAParentThatNobodyTellsOf(t *testing.T) {
+	const id = "10000000-0000-4000-8000-0000000000a1"
+	for name, records := range map[string]string{
+		"omitted":      `[]`,
+		"repeated":     `[{"external_id":"SO","external_source":"SAP","status":"update","existing_id":"` + id + `"},{"external_id":"SO","external_source":"SAP","status":"update","existing_id":"` + id + `"}]`,
+		"without id":   `[{"external_id":"SO","external_source":"SAP","status":"update"}]`,
+		"in trouble":   `[{"external_id":"SO","external_source":"SAP","status":"error","error":"canceling statement due to statement timeout"}]`,
+		"other status": `[{"external_id":"SO","external_source":"SAP","status":"conflict","existing_id":"` + id + `"}]`,
+		"no list":      `null`,
+	} {
+		diff := answer(200, `{"success":true,"data":{"summary":{},"entities":{"jobs":{"entity_type":"jobs","total":1,"records":`+records+`}}}}`)
+		c, _ := scripted(t, []httpmock.Responder{diff}, once(), WithRelease(ReleaseV08))
+		res, err := c.Parts.Sync(t.Context(), Part{ExternalID: "P", JobExternalID: "SO", PartNumber: "N", Material: Some("S"), Quantity: Some(1)})
+		require.ErrorIs(t, err, ErrBadAnswer, name)
+		require.NotErrorIs(t, err, ErrParentNotFound, name)
+		assert.Equal(t, StatusNotSent, res.Status, name)
+		assert.ErrorContains(t, err, "job_external_id", name)
+	}
+}
+
+// One reason beside records that the answer leaves out may be theirs.
+func TestALoneReasonOfSeveral(t *testing.T) {
+	sync := answer(200, `{"success":true,"data":{"summary":{},"entities":{"jobs":{"total":3,"created":0,"updated":0,"skipped":0,"errors":3,"results":[{"external_id":"SO-00000","action":"error","error":"duplicate key value violates unique constraint \"jobs_tenant_id_job_number_key\""}]}}}}`)
+	c, _ := scripted(t, []httpmock.Responder{sync}, once(), WithRelease(ReleaseV08))
+	res, err := c.ERP.Sync(t.Context(), ERPRequest{Jobs: jobs(3)})
+	require.Error(t, err)
+	assert.ErrorContains(t, res.Jobs[0].Err, "may be innocent")
+	made := answer(200, `{"success":true,"data":{"summary":{},"entities":{"jobs":{"total":1,"created":1,"updated":0,"skipped":0,"errors":0,"results":[{"external_id":"SO-00000","id":"u","action":"created"}]}}}}`)
+	c, _ = scripted(t, []httpmock.Responder{sync, made}, once(), WithRelease(ReleaseV08))
+	bulk, err := c.Jobs.BulkSync(t.Context(), jobs(3))
+	require.Error(t, err)
+	assert.Equal(t, Counts{Created: 1, Unknown: 2}, bulk.Counts)
 }

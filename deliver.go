@@ -448,7 +448,7 @@ func (d *delivery[R, P]) settleFailed(list []*sentRecord[R], out *result) {
 	}
 	for _, s := range list {
 		of := *out
-		of.ambiguous = of.ambiguous || s.spread
+		of.ambiguous = of.ambiguous || s.maybeWritten
 		of.settle()
 		d.settle(s, &of, statusOf(of.fate), of.err)
 	}
@@ -463,7 +463,7 @@ func (d *delivery[R, P]) settleUnsent(list []*sentRecord[R], ambiguous bool) {
 
 // settleUndelivered settles a record that is not sent, at least not again.
 func (d *delivery[R, P]) settleUndelivered(s *sentRecord[R], cause error, ambiguous bool) {
-	out := &result{fate: fateNotSent, err: cause, ambiguous: ambiguous || s.spread}
+	out := &result{fate: fateNotSent, err: cause, ambiguous: ambiguous || s.maybeWritten}
 	out.settle()
 	d.settle(s, out, statusOf(out.fate), cause)
 }

@@ -106,7 +106,8 @@ type dialect struct {
 	noDiff  map[Entity]bool // the unified endpoint can't be asked
 	finds   map[Entity]bool // the unified endpoint has shown rows of the entity, or stored them
 
-	unnamed map[Key]bool // jobs that are there, by ids that the server does not tell
+	unnamed map[Key]bool         // jobs that are there, by ids that the server does not tell
+	untold  map[entityKey]string // rows of which an answer did not tell whether they are there
 
 	source  string // of the first record
 	sources bool   // there were records of others
@@ -313,7 +314,7 @@ func (co *core) fills(ctx context.Context, cfg *config, cells *sightings) (fills
 			return &env, err
 		}
 		_ = env.decodeData(&page) // another shape is another server's
-		if env.success == nil && page.Cells == nil && complainsOnly(body) {
+		if env.success != nil && env.data == nil || env.success == nil && page.Cells == nil && complainsOnly(body) {
 			return &env, errors.New("it lists no cells")
 		}
 		env.success = &yes

@@ -64,6 +64,18 @@ func (r *diffRecord) asParent(part diffRecord) {
 // exists reports that a row of the key is known to exist.
 func (r *diffRecord) exists() bool { return r.status == DiffUpdate || r.status == DiffUnchanged }
 
+// untold is why nothing tells whether there is a row, or which; "" where it is told.
+func (r *diffRecord) untold() string {
+	switch {
+	case r.status == DiffCreate, r.blind, r.exists() && r.id != "":
+		return ""
+	case r.exists():
+		return "it says that there is one and gives no id"
+	default:
+		return cmpOr(r.doubt, cmpOr(r.message, "it gives no reason"))
+	}
+}
+
 // question asks about a key. A record that goes with it is compared with what
 // the row was last synced with; without one the least is asked that the server
 // looks up.

@@ -269,7 +269,7 @@ func (run *erpRun) settle(b *erpBatch, err error) []Outcome {
 	}
 	answer := run.answer.entity(b.entity)
 	found := reconcile(b.sent, &answer.bulkAnswer, run.out.ambiguous)
-	skipped := 0
+	skipped, told := 0, toldOfAll(found)
 	same := make(map[string]int) // records by the reason that they failed for
 	for i := range found {
 		switch found[i].status {
@@ -290,8 +290,13 @@ func (run *erpRun) settle(b *erpBatch, err error) []Outcome {
 		if e == nil {
 			continue
 		}
-		if n := same[f.message]; f.status == StatusFailed && n > 1 && !reNoParent.MatchString(f.message) {
-			e.Message += fmt.Sprintf(" (said of %d records: the server fails all new ones together, so this one may be innocent)", n)
+		alone := same[f.message] == 1 && told
+		if f.status == StatusFailed && !alone && !reNoParent.MatchString(f.message) {
+			said := "the answer does not tell of all records"
+			if n := same[f.message]; n > 1 {
+				said = fmt.Sprintf("said of %d records", n)
+			}
+			e.Message += " (" + said + ": the server fails all new ones together, so this one may be innocent)"
 			var invalid *ValidationError
 			if errors.As(e.cause, &invalid) {
 				invalid.Message = e.Message
@@ -299,7 +304,7 @@ func (run *erpRun) settle(b *erpBatch, err error) []Outcome {
 		}
 		o.Record = s.record
 		o.fail(e)
-		if same[f.message] == 1 { // of several it may be another's
+		if alone { // of several it may be another's
 			b.taken(o)
 		}
 	}

@@ -195,7 +195,7 @@ func (e *ValidationError) Error() string {
 	for i, d := range e.Details {
 		switch {
 		case !e.Local:
-			fmt.Fprintf(&b, "; %s: %s", d.Field, d.Message)
+			fmt.Fprintf(&b, "; %s", strings.TrimPrefix(d.Field+": "+d.Message, ": "))
 		case i > 0: // the message is the first
 			fmt.Fprintf(&b, "; %s %s", d.Field, d.Message)
 		}
@@ -286,6 +286,10 @@ func (e *RecordError) Error() string {
 	if e.cause != nil && e.kind == nil { // with a kind of its own it has a text of its own
 		b.WriteString(": ")
 		b.WriteString(strings.TrimPrefix(e.cause.Error(), "eryxon: "))
+		if e.Status == StatusUnknown && !advises(e.cause) {
+			b.WriteString("; ")
+			b.WriteString(nextSteps[ErrUnknownOutcome])
+		}
 		return b.String()
 	}
 	b.WriteString(": ")
@@ -302,6 +306,20 @@ func (e *RecordError) Error() string {
 		b.WriteString(step)
 	}
 	return b.String()
+}
+
+// advises reports an error whose text says what to do next.
+func advises(err error) bool {
+	var limited *RateLimitError
+	if errors.As(err, &limited) {
+		return true
+	}
+	for kind := range nextSteps {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
 }
 
 // Unwrap gives the cause, the kind, and [ErrUnknownOutcome] where the status

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jarcoal/httpmock"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -184,4 +185,41 @@ func TestErrorsAsJSON(t *testing.T) {
 	require.NoError(t, err)
 	assert.JSONEq(t, `{"code":"VALIDATION_ERROR","message":"m","field":"f","local":true,"index":3,"key":{"external_source":"S","external_id":"E"},
 		"details":[{"field":"f","message":"m","constraint":"NOT_NULL","value":7,"entityType":"job","entityIndex":2}]}`, string(raw))
+}
+
+// An outcome that is unknown says what to do, whatever made it so, and no text speaks
+// of types of Go.
+func TestUnknownOutcomesSayWhatToDo(t *testing.T) {
+	for _, body := range []string{`{"success":false}`, `{"success":false,"error":{"code":"INTERNAL_ERROR","message":"boom"}}`, `["ok"]`, `{"success":true,"data":"ok"}`} {
+		c, _ := scripted(t, []httpmock.Responder{answer(200, body)}, once())
+		res, err := c.Jobs.Sync(t.Context(), job("SO-1"))
+		require.Equal(t, StatusUnknown, res.Status, body)
+		assert.Regexp(t, `; (sync the record again|check that the base URL)`, err.Error(), body)
+		assert.NotContains(t, err.Error(), "Go ", body)
+	}
+	c, _ := scripted(t, []httpmock.Responder{refusal(500, "INTERNAL_ERROR", `duplicate key value violates unique constraint "idx_jobs_external_sync"`)}, once())
+	res, err := c.ERP.Sync(t.Context(), ERPRequest{Jobs: jobs(1)})
+	require.Error(t, err)
+	assert.ErrorContains(t, res.Jobs[0].Err, "sync the record again")
+}
+
+// Complaints about fields are read in every form; a plan's limit is none.
+func TestComplaintsInEveryForm(t *testing.T) {
+	for details, want := range map[string]string{
+		`[{"field":"due_date","message":"bad"}]`: "; due_date: bad",
+		`{"field":"due_date","message":"bad"}`:   "; due_date: bad",
+		`{"due_date":["bad","worse"]}`:           "; due_date: bad; worse",
+		`{"due_date":"bad"}`:                     "; due_date: bad",
+		`["due_date: bad"]`:                      "; due_date: bad",
+		`"due_date: bad"`:                        "; due_date: bad",
+	} {
+		c, _ := scripted(t, []httpmock.Responder{answer(422, `{"success":false,"error":{"code":"VALIDATION_ERROR","message":"1 error","details":`+details+`}}`)}, once())
+		_, err := c.Jobs.Sync(t.Context(), job("SO-1"))
+		require.ErrorIs(t, err, ErrValidation, details)
+		assert.ErrorContains(t, err, want, details)
+	}
+	c, _ := scripted(t, []httpmock.Responder{answer(402, `{"success":false,"error":{"code":"QUOTA_EXCEEDED","message":"full","details":{"limitType":"jobs","currentUsage":5,"limit":5}}}`)}, once())
+	_, err := c.Jobs.Sync(t.Context(), job("SO-1"))
+	require.ErrorIs(t, err, ErrQuotaExceeded)
+	assert.NotContains(t, err.Error(), "limitType")
 }

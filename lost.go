@@ -17,7 +17,7 @@ const (
 )
 
 // sharedRefusal returns the first of refusals that the same content meets
-// every time; nil if any outcome is not one.
+// every time; nil if any outcome is not one, or none was seen.
 func sharedRefusal(outcomes []Outcome) *RecordError {
 	var first *RecordError
 	for i := range outcomes {
@@ -202,7 +202,16 @@ func (e *lostLike) Error() string {
 		strings.TrimPrefix(e.other.Error(), "eryxon: ")
 }
 
-func (e *lostLike) Unwrap() error { return e.other }
+// Unwrap gives the other's error where it may be this one's, too: a number that is
+// taken, a row that was deleted and a parent that is not there are a record's own.
+func (e *lostLike) Unwrap() error {
+	for _, own := range []error{ErrNaturalKeyTaken, ErrDeletedOnServer, ErrParentNotFound} {
+		if errors.Is(e.other, own) {
+			return nil
+		}
+	}
+	return e.other
+}
 
 // refusesContent reports an error that the same content meets every time.
 func refusesContent(err error) bool {

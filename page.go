@@ -30,7 +30,7 @@ func (p *page) last(limit, next int) bool {
 	case len(p.rows) == 0:
 		return true
 	case p.total >= next:
-		return p.total == next
+		return p.total == next && (p.more == nil || !*p.more)
 	// Less than what was read is no total.
 	case p.more != nil:
 		return !*p.more

@@ -850,3 +850,20 @@ func TestListLeavesAServerThatIgnoresTheOffset(t *testing.T) {
 		assert.LessOrEqual(t, n, 4)
 	}
 }
+
+// A page that says that there is more is not the last, whatever its total is.
+func TestAPageThatSaysThereIsMore(t *testing.T) {
+	page := func(rows, paging string) httpmock.Responder {
+		return answer(200, `{"success":true,"data":[`+rows+`],"meta":{"pagination":`+paging+`}}`)
+	}
+	c, _ := scripted(t, []httpmock.Responder{
+		page(`{"id":"1"},{"id":"2"}`, `{"limit":2,"offset":0,"total":2,"has_more":true}`),
+		page(`{"id":"3"}`, `{"limit":2,"offset":2,"total":3,"has_more":false}`),
+	}, once())
+	n := 0
+	for _, err := range c.Jobs.List(t.Context(), JobListOptions{ListOptions: ListOptions{PageSize: 2}}) {
+		require.NoError(t, err)
+		n++
+	}
+	assert.Equal(t, 3, n)
+}

@@ -132,6 +132,21 @@ func (d *dialect) sawUnnamed(job Key) {
 	d.unnamed[job] = true
 }
 
+// sawUntold remembers what the server has answered, in place of an answer, to the last
+// question for a row; "" that it has answered.
+func (d *dialect) sawUntold(row entityKey, why string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case why == "":
+		delete(d.untold, row)
+	case d.untold == nil || len(d.untold) >= knownIDs:
+		d.untold = map[entityKey]string{row: why}
+	default:
+		d.untold[row] = why
+	}
+}
+
 // resolve makes sure that the ids of rows are known, as far as the server can
 // tell, and returns those that are.
 func (co *core) resolve(ctx context.Context, cfg *config, e Entity, keys []Key) (map[Key]string, *result, error) {
@@ -155,6 +170,7 @@ func (co *core) resolve(ctx context.Context, cfg *config, e Entity, keys []Key) 
 		if r.blind {
 			co.shared.dialect.sawUnnamed(k)
 		}
+		co.shared.dialect.sawUntold(entityKey{e, k}, r.untold())
 		if r.exists() && r.id != "" {
 			ids[k] = r.id
 			co.shared.dialect.remember(e, k, r.id)
@@ -212,11 +228,14 @@ func (co *core) translate(r any, source string, jobs, parts map[Key]string, cell
 func (co *core) noParent(parent entityKey) error {
 	key, name := parent.key, parent.entity.singular()
 	field, id := name+"_external_id", map[Entity]string{EntityJobs: "JobID", EntityParts: "PartID"}[parent.entity]
+	untold := marked(&co.shared.dialect, &co.shared.dialect.untold, parent)
 	switch {
 	case !lookable(key.ExternalID):
 		return &errReference{ErrUnsupported, field, fmt.Sprintf("%s: the server can't look up %s %s, for the quotation mark or the backslash in its external id: give %s", field, name, key, id)}
 	case marked(&co.shared.dialect, &co.shared.dialect.unnamed, key):
 		return &errReference{ErrUnsupported, field, fmt.Sprintf("%s: the server has %s %s but, for a column that its database lacks, does not tell its id: give %s", field, name, key, id)}
+	case untold != "":
+		return &errReference{ErrBadAnswer, field, fmt.Sprintf("%s: the server does not tell whether it has %s %s (%s); sync again later", field, name, key, untold)}
 	default:
 		return &errReference{ErrParentNotFound, field, fmt.Sprintf("%s: the server has no %s %s; sync it first, under the same external source", field, name, key)}
 	}
@@ -352,6 +371,7 @@ func (d *delivery[R, P]) pinParents(list []*sentRecord[R], ambiguous bool) []*se
 			return nil
 		}
 		for key, r := range found {
+			d.dialect().sawUntold(entityKey{entity, key}, r.untold())
 			if r.exists() && r.id != "" {
 				ids[key] = r.id
 				d.dialect().sawThere(entity, key, r.id)

@@ -1,6 +1,7 @@
 package eryxon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -250,11 +251,13 @@ func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) 
 		mark(d.dialect(), &d.dialect().noDiff, d.c.entity, true)
 		return list
 	case out.fate != fateAnswered && len(list) > 1 && d.tooLarge(list, out):
+		mayBeWritten(list, out)
 		half := len(list) / 2
 		others = d.unified(list[:half], out.mayHaveWritten(), false)
 		return append(others, d.unified(list[half:], out.mayHaveWritten(), false)...)
 	case out.fate != fateAnswered && len(list) > 1 && wholeRefusal(out) && d.searched < unifiedSearch:
 		d.refusedTogether++
+		mayBeWritten(list, out)
 		return d.unified(list, out.mayHaveWritten(), true)
 	case out.fate != fateAnswered:
 		d.settleFailed(list, out)
@@ -277,10 +280,7 @@ func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) 
 		said := understand(f.message)
 		switch {
 		case f.status.Success():
-			stored, made = true, made || f.status == StatusCreated
-			if f.status == StatusUpdated && s.updated != StatusUnknown {
-				f.status = s.updated
-			}
+			stored, made = true, made || f.status == StatusCreated || s.updated == StatusCreated
 			d.arrive(s, out, f.status, f.id)
 		case f.status == StatusFailed && said.kind == ErrMissingColumn:
 			others = append(others, d.lacks(s, out, f, said.field)...)
@@ -314,7 +314,7 @@ func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) 
 		group := together[text]
 		f := &finding{status: StatusFailed, message: text, seen: true}
 		switch {
-		case len(group) == 1:
+		case len(group) == 1 && toldOfAll(found):
 			d.fail(group[0], out, StatusFailed, recordError(f, isDuplicateExternalKey(text), d.e.co.redact))
 		case d.searched >= unifiedSearch:
 			// Other routes tell the bad ones from the innocent.
@@ -331,6 +331,23 @@ func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) 
 		}
 	}
 	return others
+}
+
+// toldOfAll reports an answer that speaks of every record. One that does not may have
+// left out some that were refused with the same words.
+func toldOfAll(found []finding) bool {
+	return !slices.ContainsFunc(found, func(f finding) bool { return !f.seen || f.doubtful != "" })
+}
+
+// mayBeWritten notes that a request that brought no usable answer may have written
+// records, for they may go on by another route.
+func mayBeWritten[R any](list []*sentRecord[R], out *result) {
+	for _, s := range list {
+		if out.mayHaveWritten() {
+			s.maybeWritten = true
+			s.updated = cmp.Or(s.updated, StatusSynced)
+		}
+	}
 }
 
 // lookedUp is how many of the records the unified endpoint is trusted to look up
@@ -387,13 +404,14 @@ func (d *delivery[R, P]) spread(list []*sentRecord[R], ambiguous bool) ([]*sentR
 		if ending(out) && d.done.end == nil {
 			d.done.end = out.err
 		}
+		mayBeWritten(list, out)
 		return list, ambiguous || out.mayHaveWritten()
 	}
 	found := reconcile(list, answer, out.ambiguous)
 	for i, s := range list {
-		s.spread = found[i].status != StatusFailed
+		s.maybeWritten = found[i].status != StatusFailed
 		switch {
-		case s.spread && answer.updated == 0 && !ambiguous && !out.ambiguous:
+		case s.maybeWritten && answer.updated == 0 && !ambiguous && !out.ambiguous:
 			s.updated = StatusCreated // of what it names as failed it has not looked for a row
 		case answer.updated < len(list):
 			s.updated = StatusSynced
