@@ -261,7 +261,41 @@ func TestAParentThatNobodyTellsOf(t *testing.T) {
 		require.NotErrorIs(t, err, ErrParentNotFound, name)
 		assert.Equal(t, StatusNotSent, res.Status, name)
 		assert.ErrorContains(t, err, "job_external_id", name)
+
+		c, _ = scripted(t, []httpmock.Responder{diff}, once(), WithRelease(ReleaseV01))
+		bulk, err := c.Parts.BulkSync(t.Context(), []Part{{ExternalID: "P", JobExternalID: "SO", PartNumber: "N", Material: Some("S"), Quantity: Some(1)}})
+		require.ErrorIs(t, err, ErrBadAnswer, name)
+		require.NotErrorIs(t, err, ErrParentNotFound, name)
+		assert.Equal(t, Counts{NotSent: 1}, bulk.Counts, name)
 	}
+}
+
+// A part that may be written is not refused for want of its job's id, with which
+// another way would begin.
+func TestAPartThatMayBeWrittenIsNotRefused(t *testing.T) {
+	srv := eryxontest.NewServer(t, eryxontest.WithRelease(eryxontest.V08AsMigrated))
+	srv.Seed(eryxontest.Jobs, eryxontest.Row{"job_number": "J", "external_id": "J", "external_source": "SAP"})
+	late, hc := refusal(500, "INTERNAL_ERROR", "Failed to record sync history"), srv.Client()
+	next := hc.Transport
+	hc.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+		res, err := next.RoundTrip(r)
+		if err == nil && strings.HasSuffix(r.URL.Path, "/api-erp-sync/sync") {
+			_ = res.Body.Close()
+			return late(r)
+		}
+		return res, err
+	})
+	c, err := New(srv.URL, srv.Key, WithSource("SAP"), WithHTTPClient(hc), WithRelease(ReleaseV08), once())
+	require.NoError(t, err)
+	parts := make([]Part, 64)
+	for i := range parts {
+		id := fmt.Sprint("P", i)
+		parts[i] = Part{ExternalID: id, PartNumber: id, JobExternalID: "J", Material: Some("S"), Quantity: Some(1)}
+	}
+	res, err := c.Parts.BulkSync(t.Context(), parts)
+	require.Error(t, err)
+	assert.Equal(t, Counts{Unknown: 64}, res.Counts)
+	assert.Len(t, srv.Rows(eryxontest.Parts), 64)
 }
 
 // One reason beside records that the answer leaves out may be theirs.

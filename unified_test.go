@@ -116,6 +116,15 @@ func TestPriorityThatOnlyTheUnifiedEndpointWrites(t *testing.T) {
 		arrived(t, srv, urgent(7))
 		assert.Len(t, srv.Requests()[before:], 4, "one was refused")
 
+		known := another(t, srv, append(opts, eryxon.WithRelease(eryxon.ReleaseV08))...)
+		before = len(srv.Requests())
+		for _, j := range urgent(9)[7:] {
+			_, err := known.Jobs.Sync(t.Context(), j)
+			require.NoError(t, err)
+		}
+		arrived(t, srv, urgent(9))
+		assert.Len(t, srv.Requests()[before:], 3, "one was refused")
+
 		held := urgent(3)
 		for i := range held {
 			held[i].Status = eryxon.Some(eryxon.WorkOnHold)
