@@ -256,14 +256,10 @@ func (c *Client) EstimateCheck(options CheckOptions, opts ...BulkOption) (Estima
 	if err != nil {
 		return Estimate{}, err
 	}
-	e := Estimate{Requests: RecordCounts{
+	return c.core.estimate(&cfg, RecordCounts{
 		Cells: requests.Cells.Requests, Resources: requests.Resources.Requests, Jobs: requests.Jobs.Requests,
 		Parts: requests.Parts.Requests, Operations: requests.Operations.Requests,
-	}}
-	limit := c.core.shared.limiter.snapshot(cfg.allowance(), time.Now())
-	e.QuotaKnown, e.Remaining, e.Reset = limit.Known, limit.Remaining, limit.Reset
-	e.Fits = limit.Known && e.Requests.Total() <= limit.Remaining-cfg.reserve
-	return e, nil
+	}), nil
 }
 
 // requests is how many requests n records of an entity take at least.

@@ -94,7 +94,9 @@ func New(baseURL, apiKey string, opts ...Option) (*Client, error) {
 			states:  stateRuns{opening: make(chan struct{}, 1)},
 		},
 	}
-	co.configure(cfg)
+	if err := co.configure(cfg); err != nil {
+		return nil, err
+	}
 	return newClient(co), nil
 }
 
@@ -120,7 +122,9 @@ func (c *Client) With(opts ...Option) (*Client, error) {
 		return nil, err
 	}
 	co := *c.core
-	co.configure(cfg)
+	if err := co.configure(cfg); err != nil {
+		return nil, err
+	}
 	return newClient(&co), nil
 }
 
@@ -167,6 +171,9 @@ func (c *Client) Do(ctx context.Context, method, path string, body, out any, opt
 	if !strings.HasPrefix(path, "/") {
 		return nil, fmt.Errorf("eryxon: Do: path %.80q: want one that begins with a slash, relative to the base URL", path)
 	}
+	if _, err := http.NewRequestWithContext(ctx, method, c.core.base+path, nil); err != nil {
+		return nil, fmt.Errorf("eryxon: Do: %.80q %.80q: want an HTTP method, and a path that can stand in a URL", method, path)
+	}
 	cl := call{method: method, path: path, bodiless: out == nil}
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete:
@@ -206,7 +213,7 @@ type Response struct {
 
 // configure builds the HTTP client for cfg: middleware outermost, the key
 // innermost.
-func (co *core) configure(cfg config) {
+func (co *core) configure(cfg config) error {
 	var hc http.Client
 	if cfg.httpClient != nil {
 		hc = *cfg.httpClient
@@ -221,11 +228,14 @@ func (co *core) configure(cfg config) {
 	}
 	var rt http.RoundTripper = &authTransport{next: hc.Transport, auth: co.auth}
 	for i := len(cfg.middleware) - 1; i >= 0; i-- {
-		rt = cfg.middleware[i](rt)
+		if rt = cfg.middleware[i](rt); rt == nil {
+			return errors.New("eryxon: WithMiddleware: the middleware returned no http.RoundTripper")
+		}
 	}
 	hc.Transport = rt
 	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	co.http, co.cfg = &hc, cfg
+	return nil
 }
 
 func (co *core) callConfig(opts []CallOption) (config, error) {

@@ -291,6 +291,7 @@ func TestOptionsSayWhatTheyWant(t *testing.T) {
 		"nil HTTP client":       {WithHTTPClient(nil), "WithHTTPClient: nil client"},
 		"nil logger":            {WithLogger(nil), "WithLogger: nil logger"},
 		"nil middleware":        {WithMiddleware(nil), "WithMiddleware: nil middleware"},
+		"middleware of none":    {WithMiddleware(func(http.RoundTripper) http.RoundTripper { return nil }), "returned no http.RoundTripper"},
 		"nil observer":          {WithObserver(nil), "WithObserver: nil observer"},
 		"empty user agent":      {WithUserAgent(""), "acme-erp-bridge/2.1"},
 		"user agent with break": {WithUserAgent("a\r\nX-Evil: 1"), "printable ASCII"},
@@ -595,9 +596,10 @@ func TestDo(t *testing.T) {
 		_, err := c.Do(t.Context(), "POST", "/x", func() {}, nil)
 		require.ErrorContains(t, err, "Do: body")
 		_, err = c.Do(t.Context(), "GET", "/\x7f", nil, nil)
-		require.ErrorContains(t, err, "can't be built")
+		require.ErrorContains(t, err, "can stand in a URL")
 		_, err = c.Do(t.Context(), "G T", "/x", nil, nil)
-		require.ErrorContains(t, err, "can't be built")
+		require.ErrorContains(t, err, "want an HTTP method")
+		require.NotErrorAs(t, err, new(*APIError), "no request was made")
 		assert.Zero(t, wire.GetTotalCallCount())
 	})
 	t.Run("a host in the path does not get the key", func(t *testing.T) {

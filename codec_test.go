@@ -260,6 +260,19 @@ func TestExtraColumnsAreMergedSortedByName(t *testing.T) {
 
 // An extra column that hides a field of the record would send two values, and
 // which of them wins is the server's whim.
+// What the server keeps for itself is no record's to give.
+func TestExtraColumnsOfTheServersOwn(t *testing.T) {
+	for _, name := range []string{"", "id", "tenant_id", "created_at", "updated_at", "synced_at", "sync_hash", "deleted_at", "deleted_by"} {
+		c, wire := onWire(t)
+		_, err := c.Jobs.Sync(t.Context(), Job{ExternalID: "A", JobNumber: "A", Extra: map[string]any{name: "x"}})
+		var invalid *ValidationError
+		require.ErrorAs(t, err, &invalid, name)
+		assert.True(t, invalid.Local, name)
+		assert.Equal(t, "Extra["+name+"]", invalid.Field)
+		assert.Zero(t, wire.GetTotalCallCount())
+	}
+}
+
 func TestExtraMustNotHideAField(t *testing.T) {
 	c, wire := onWire(t)
 	for _, kind := range []struct {

@@ -46,7 +46,7 @@ type Estimate struct {
 	QuotaKnown bool      `json:"quota_known"`
 	Remaining  int       `json:"remaining"`
 	Reset      time.Time `json:"reset"`
-	Fits       bool      `json:"fits"` // the window takes all of it
+	Fits       bool      `json:"fits"` // the window takes all of it, and what WithQuotaReserve leaves to others
 }
 
 // EstimateRequests tells, without a request, how many requests a [Client.SyncAll]
@@ -64,14 +64,20 @@ func (c *Client) EstimateRequests(n RecordCounts, opts ...SyncAllOption) (Estima
 			return Estimate{}, fmt.Errorf("eryxon: EstimateRequests: %d records: want 0 or more", k)
 		}
 	}
-	e := Estimate{Requests: RecordCounts{
+	return c.core.estimate(&cfg, RecordCounts{
 		Cells: requests(n.Cells), Resources: requests(n.Resources), Jobs: requests(n.Jobs),
 		Parts: requests(n.Parts), Operations: requests(n.Operations),
-	}}
-	limit := c.RateLimit()
-	e.QuotaKnown, e.Remaining, e.Reset = limit.Known, limit.Remaining, limit.Reset
-	e.Fits = limit.Known && e.Requests.Total() <= limit.Remaining
-	return e, nil
+	}), nil
+}
+
+// estimate holds requests against what is known of the quota, without what is left for
+// others.
+func (co *core) estimate(cfg *config, requests RecordCounts) Estimate {
+	limit := co.shared.limiter.snapshot(cfg.allowance(), time.Now())
+	return Estimate{
+		Requests: requests, QuotaKnown: limit.Known, Remaining: limit.Remaining, Reset: limit.Reset,
+		Fits: limit.Known && requests.Total() <= limit.Remaining-cfg.reserve,
+	}
 }
 
 // Validate applies the local rules to the dataset's slices without a request

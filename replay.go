@@ -117,7 +117,7 @@ func sinkOption(name string, w io.Writer, failures bool, line func(runID string,
 		if w == nil {
 			return fmt.Errorf("eryxon: %s: nil writer", name)
 		}
-		c.sinks = append(c.sinks[:len(c.sinks):len(c.sinks)], sinkFunc{failures: failures, write: func(runID string, o Outcome) error {
+		c.sinks = append(c.sinks[:len(c.sinks):len(c.sinks)], sinkFunc{name: name, failures: failures, write: func(runID string, o Outcome) error {
 			v, err := line(runID, o)
 			if v == nil || err != nil {
 				return err
@@ -175,7 +175,7 @@ func ReadFailedRecords(r io.Reader) (Dataset, error) {
 				}
 			}
 			if err != nil {
-				return Dataset{}, fmt.Errorf("eryxon: failed records, line %d: %w", n, err)
+				return Dataset{}, fmt.Errorf("eryxon: failed records, line %d%s: %w", n, line.name(), err)
 			}
 		}
 		if ended {
@@ -185,6 +185,15 @@ func ReadFailedRecords(r io.Reader) (Dataset, error) {
 			}, nil
 		}
 	}
+}
+
+// name is what the line says of whose record it is, for an error; "" where nothing.
+func (l *failedRecord) name() string {
+	var key Key
+	if json.Unmarshal(l.Record, &key) != nil || key.ExternalID == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (%s %s)", l.Entity.singular(), key)
 }
 
 func appendRecord[R any](list *[]R, raw json.RawMessage) error {

@@ -199,15 +199,16 @@ func TestReadFailedRecordsTakesWhatEditorsLeave(t *testing.T) {
 func TestReadFailedRecordsTellsTheBadLine(t *testing.T) {
 	good := `{"entity":"jobs","record":{"external_id":"SO-1","job_number":"J-1"}}` + "\n"
 	for bad, says := range map[string]string{
-		`{"entity":"jobs","record":`:                                         "unexpected end",
-		`{"entity":"orders","record":{"external_id":"x"}}`:                   `"orders"`,
-		`{"record":{"external_id":"x"}}`:                                     "want cells, resources, jobs, parts or operations",
-		`{"entity":"jobs"}`:                                                  "no record",
-		`{"entity":"jobs","record":null}`:                                    "no record",
-		`{"entity":"jobs","record":{"external_id":5}}`:                       "external_id",
-		`{"entity":"jobs","record":{"due_date":"2025-02-30"}}`:               "due_date",
-		`{"entity":"jobs","status":"lost","record":{"external_id":"x"}}`:     "lost",
-		`{"entity":"parts","record":{"operations":[{"sequence":"second"}]}}`: "operations",
+		`{"entity":"jobs","record":`:                           "unexpected end",
+		`{"entity":"orders","record":{"external_id":"x"}}`:     `"orders"`,
+		`{"record":{"external_id":"x"}}`:                       "want cells, resources, jobs, parts or operations",
+		`{"entity":"jobs"}`:                                    "no record",
+		`{"entity":"jobs","record":null}`:                      "no record",
+		`{"entity":"jobs","record":{"external_id":5}}`:         "external_id",
+		`{"entity":"jobs","record":{"due_date":"2025-02-30"}}`: "due_date",
+		`{"entity":"jobs","record":{"external_id":"SO-9","external_source":"SAP","due_date":"soon"}}`: "line 3 (job SAP/SO-9)",
+		`{"entity":"jobs","status":"lost","record":{"external_id":"x"}}`:                              "lost",
+		`{"entity":"parts","record":{"operations":[{"sequence":"second"}]}}`:                          "operations",
 		`SO-1;J-1`: "invalid character",
 	} {
 		data, err := eryxon.ReadFailedRecords(strings.NewReader(good + "\n" + bad + "\n" + good))
@@ -281,6 +282,7 @@ func TestAWriterThatFailsDoesNotEndTheRun(t *testing.T) {
 			assert.Equal(t, 399, report.Jobs.Counts.Succeeded())
 			assert.Equal(t, 399, audit.writes, "every line is tried")
 			require.NoError(t, report.Ended)
+			assert.Contains(t, err.Error(), "WithAuditLog: outcome of job SAP/SO-0000 not written", "which of them it is")
 			assert.Contains(t, err.Error(), "not written: the disk is full (and 199 more)", "how much is missing in the log is told, once")
 			assert.Less(t, len(err.Error()), 1000, "the text stays short")
 		}

@@ -85,8 +85,12 @@ func (c *checker) extra(extra map[string]any, table map[string]int) {
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(extra)) {
-		if _, known := table[name]; known || name == "" {
+		if _, known := table[name]; known {
 			c.complain("Extra["+name+"]", "UNIQUE", extraIsField, nil)
+			continue
+		}
+		if why := notForRecords(name); why != "" {
+			c.complain("Extra["+name+"]", "READ_ONLY", why, nil)
 			continue
 		}
 		c.text("Extra["+name+"]", name)
@@ -100,6 +104,19 @@ func (c *checker) extra(extra map[string]any, table map[string]int) {
 			c.extraText("Extra["+name+"]", extra[name])
 		}
 	}
+}
+
+// notForRecords is why no record may give a column of that name; "" where one may. What
+// the server keeps for itself it drops without a word, overwrites, or takes for another
+// tenant's.
+func notForRecords(column string) string {
+	switch column {
+	case "":
+		return "has no name: give the column's"
+	case "id", "tenant_id", "created_at", "updated_at", "synced_at", "sync_hash", "deleted_at", "deleted_by":
+		return "is a column that the server keeps for itself: leave it out"
+	}
+	return ""
 }
 
 // extraText demands of the texts in an extra column what text does: JSON
@@ -127,7 +144,9 @@ func (c *checker) extraText(field string, v any) {
 // checkRecord applies the local rules to a record that is to be sent.
 func checkRecord[R any, P recordPtr[R]](c *checker, r P, source string) {
 	c.required("external_id", r.recordKey("").ExternalID)
-	c.required("external_source", r.recordKey(source).Source)
+	if r.recordKey(source).Source == "" {
+		c.complain("external_source", "NOT_NULL", "is required: set ExternalSource, or give the client WithSource", nil)
+	}
 	r.rules(c)
 	r.values(c)
 }

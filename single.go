@@ -207,7 +207,9 @@ func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *Syn
 	}
 	out, status, id, cause := s.co.putOne(ctx, nil, cfg, s.entity, res.Key, body, false, false)
 	s.co.shared.dialect.sawSingle(out)
-	if copied := *r; (status == StatusUpdated || status == StatusSynced) && cells.restore(any(P(&copied)), id) { // it was there under another name
+	copied := *r
+	restored := (status == StatusUpdated || status == StatusSynced) && cells.restore(any(P(&copied)), id) // it was there under another name
+	if restored {
 		if body, err = P(&copied).appendJSON(nil, cfg.source); err == nil {
 			if out, status, id, cause = s.co.putOne(ctx, nil, cfg, s.entity, res.Key, body, true, false); status == StatusSynced {
 				status = StatusUpdated
@@ -235,6 +237,10 @@ func (s *syncer[R, P, Row]) send(ctx context.Context, cfg *config, r P, res *Syn
 	}
 	err = res.close(cause)
 	res.nameTaken(r)
+	if restored && status == StatusFailed { // the first has written it
+		res.doubt()
+		err = res.Err
+	}
 	if loaded && err == nil && s.co.isFilling() { // as it turns out
 		return res, s.syncNested(ctx, cfg, r, res, nil, began, true)
 	}

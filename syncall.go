@@ -79,7 +79,7 @@ func WithOutcomes(sink func(Outcome) error) SyncAllOption {
 		if sink == nil {
 			return errors.New("eryxon: WithOutcomes: nil sink")
 		}
-		c.sinks = append(c.sinks[:len(c.sinks):len(c.sinks)], sinkFunc{failures: true, write: func(_ string, o Outcome) error { return sink(o) }})
+		c.sinks = append(c.sinks[:len(c.sinks):len(c.sinks)], sinkFunc{name: "WithOutcomes", failures: true, write: func(_ string, o Outcome) error { return sink(o) }})
 		return nil
 	})
 }
@@ -100,6 +100,7 @@ func WithDryRun(tell func(Outcome)) SyncAllOption {
 
 // sinkFunc takes in outcomes of a run: the failures or the successes.
 type sinkFunc struct {
+	name     string // of the option
 	failures bool
 	write    func(runID string, o Outcome) error
 }
@@ -252,7 +253,7 @@ func (r *syncRun) hand(o *Outcome) {
 				r.sinkErrs = make([]sinkError, len(r.cfg.sinks))
 			}
 			if r.sinkErrs[i].n++; r.sinkErrs[i].n == 1 {
-				r.sinkErrs[i].first = fmt.Errorf("eryxon: outcome of %s %s not written: %w", o.Entity.singular(), o.Key, err)
+				r.sinkErrs[i].first = fmt.Errorf("eryxon: %s: outcome of %s %s not written: %w", s.name, o.Entity.singular(), o.Key, err)
 			}
 		}
 	}
