@@ -311,3 +311,28 @@ func TestALoneReasonOfSeveral(t *testing.T) {
 	require.Error(t, err)
 	assert.Equal(t, Counts{Created: 1, Unknown: 2}, bulk.Counts)
 }
+
+// A cell that turns out to be there under another name is given back what it was not
+// given. Where that is refused, it was written all the same.
+func TestACellThatIsNotGivenBackWhatItHad(t *testing.T) {
+	srv := eryxontest.NewServer(t, eryxontest.WithRelease(eryxontest.V01))
+	hc := srv.Client()
+	next, puts := hc.Transport, 0
+	hc.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+		if r.Method == http.MethodPut {
+			if puts++; puts == 3 {
+				return refusal(422, "VALIDATION_ERROR", "name is required")(r)
+			}
+		}
+		return next.RoundTrip(r)
+	})
+	c, err := New(srv.URL, srv.Key, WithSource("SAP"), WithHTTPClient(hc), WithRelease(ReleaseV01), once())
+	require.NoError(t, err)
+	_, err = c.Cells.Sync(t.Context(), Cell{ExternalID: "C", Name: "Old", Color: Some("#111111"), Active: Some(false)})
+	require.NoError(t, err)
+	res, err := c.Cells.Sync(t.Context(), Cell{ExternalID: "C", Name: "New"})
+	require.ErrorIs(t, err, ErrUnknownOutcome)
+	assert.Equal(t, StatusUnknown, res.Status)
+	row, _ := srv.Row(eryxontest.Cells, "SAP", "C")
+	assert.Equal(t, "New", row["name"])
+}
