@@ -26,7 +26,8 @@ const (
 )
 
 // Client speaks the ERP sync API of one installation with one API key. It is
-// safe for concurrent use and never changes; [Client.With] makes variants.
+// safe for concurrent use and never changes; [Client.With] makes variants. Make one with
+// [New] or [NewFromEnv]: the zero value is of no use.
 type Client struct {
 	Jobs       *JobsService
 	Parts      *PartsService

@@ -223,10 +223,6 @@ func (co *core) unifiedEntity(e Entity) bool {
 	return diffable(e) && !marked(&co.shared.dialect, &co.shared.dialect.noUnified, e)
 }
 
-// absentPriority is the column of jobs that the unified endpoint takes for
-// granted and some databases lack.
-const absentPriority = string(EntityJobs) + ".priority"
-
 // findsRows reports whether the unified endpoint is known to find the entity's
 // rows. It does not say when its look-up fails, for a column that the database
 // lacks: then it finds none.

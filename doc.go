@@ -38,8 +38,8 @@
 // has to be known of them is known if they are synced on their own. Servers of
 // release v0.8 take none, and those of v0.1 drop some without a word: there the
 // SDK sends them as records of their own, once the one that carried them is
-// through, and their outcomes are as true as any. [Outcome.Nested] accounts for them either way, and what is known to have
-// failed is in the call's error.
+// through, and their outcomes are as true as any. [Outcome.Nested] accounts for them
+// either way, and what is known to have failed is in the call's error.
 //
 // # Records, keys and rows
 //
@@ -78,7 +78,7 @@
 // the record unknown rather than a success.
 //
 // Sync returns a [SyncResult] that is never nil; its error is nil if and only
-// if the record is on the server. BulkSync returns a [BulkResult] with one
+// if the record is on the server and nothing nested in it is known to have failed. BulkSync returns a [BulkResult] with one
 // [Outcome] for each record, in the order of the input, and a [*PartialError]
 // if any of them did not succeed: the others have still arrived. Stream returns
 // a [Stream]; its outcomes come in the order in which they become known, each

@@ -142,7 +142,7 @@ func (s *columnSight) recall(d *dialect) {
 			s.hash[e] = columnFact{known: true, there: true}
 		}
 	}
-	if marked(d, &d.absent, absentPriority) {
+	if marked(d, &d.absent, jobPriority) {
 		s.priority = columnFact{known: true, how: how}
 	}
 }

@@ -421,7 +421,7 @@ func Example_errors() {
 	case errors.Is(err, eryxon.ErrUnknownOutcome):
 		fmt.Println("sync it again:", err)
 	default:
-		fmt.Println("try later:", err)
+		fmt.Println(err) // its text says what to do
 	}
 
 	var api *eryxon.APIError
@@ -694,8 +694,8 @@ func nightly(ctx context.Context, client *eryxon.Client, data eryxon.Dataset) er
 // tidyUp is the README's snippet on what has disappeared.
 func tidyUp(ctx context.Context, client *eryxon.Client, state eryxon.State, data eryxon.Dataset, numbers map[eryxon.Key]string) error {
 	plan, err := client.SyncAll(ctx, data, eryxon.WithState(state), eryxon.WithCompleteExport("SAP", nil), eryxon.WithDryRun(nil))
-	if err != nil {
-		return err
+	if plan.Disappeared == nil {
+		return err // records that would fail keep nothing from being found
 	}
 	for _, gone := range plan.Disappeared.Records {
 		fmt.Println(gone.Entity, gone.Key)

@@ -338,22 +338,3 @@ func inOrder(object []byte, sorted bool) []byte {
 	moved = append(append(moved, rest[1:]...), ',')
 	return append(append(moved, first...), '}')
 }
-
-// withoutAbsent settles records that give a field whose column the server is
-// known to lack, or has them go without it, and returns the others.
-func (d *delivery[R, P]) withoutAbsent(list []*sentRecord[R], ambiguous bool) []*sentRecord[R] {
-	if !marked(d.dialect(), &d.dialect().absent, absentPriority) {
-		return list
-	}
-	with, without := partition(list, func(s *sentRecord[R]) bool {
-		j, ok := any(P(&s.record)).(*Job)
-		return ok && j.Priority.IsSet()
-	})
-	if d.e.cfg.omitMissing {
-		return append(without, d.translateAll(with, ambiguous)...)
-	}
-	// They never went without it, so that none was written.
-	d.refuse(with, &errReference{ErrMissingColumn, "priority",
-		"priority: the server's table jobs lacks the column priority: leave it out, say WithMissingColumnsOmitted, or have the server's owner add it"})
-	return without
-}

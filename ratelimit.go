@@ -16,7 +16,8 @@ import (
 // client has spent. The documented headers X-RateLimit-Limit, -Remaining and
 // -Reset are read in every format seen or likely: ISO 8601, HTTP-date, epoch
 // seconds or milliseconds, seconds from now. Servers in the field send them
-// with a 429 only; until one does, Known is false. A 429 that tells a reset or a
+// with a 429 only; until one does, Known is false, unless the client was told the quota
+// (see [WithDailyQuota]). A 429 that tells a reset or a
 // Retry-After and not what is left means that nothing is until then.
 type RateLimit struct {
 	Known      bool      `json:"known"`       // Remaining is known and the window has not ended

@@ -103,7 +103,8 @@ type acknowledgement struct {
 
 // WithAuditLog writes every acknowledged record to w while the run goes on:
 // one JSON object a line, with the run's id, the time, the key, the status, the
-// row's UUID where known, and the request id. An error of w is returned by
+// row's UUID where known, and the request id. What is unchanged has a line, too, without
+// a request id where an earlier run's acknowledgement is why. An error of w is returned by
 // SyncAll in the end.
 func WithAuditLog(w io.Writer) SyncAllOption {
 	return sinkOption("WithAuditLog", w, false, func(runID string, o Outcome) (any, error) {

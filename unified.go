@@ -3,7 +3,6 @@ package eryxon
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -77,7 +76,7 @@ func emptied(o Opt[string]) bool { s, ok := o.Get(); return ok && s == "" }
 // deliverUnified takes the fast route for the records that it can carry.
 func (d *delivery[R, P]) deliverUnified(list []*sentRecord[R], ambiguous bool) {
 	var carried, partial, updates, others []*sentRecord[R]
-	noPriority := d.c.entity == EntityJobs && marked(d.dialect(), &d.dialect().absent, absentPriority)
+	noPriority := d.c.entity == EntityJobs && marked(d.dialect(), &d.dialect().absent, jobPriority)
 	for _, s := range list {
 		ok, part := d.unifiable(s)
 		switch {
@@ -418,28 +417,4 @@ func (d *delivery[R, P]) spread(list []*sentRecord[R], ambiguous bool) ([]*sentR
 		}
 	}
 	return list, ambiguous
-}
-
-// lacks deals with a column that the server's database does not have.
-func (d *delivery[R, P]) lacks(s *sentRecord[R], out *result, f *finding, column string) []*sentRecord[R] {
-	if column == "priority" && d.c.entity == EntityJobs {
-		mark(d.dialect(), &d.dialect().absent, absentPriority, true)
-		return []*sentRecord[R]{s} // the endpoint writes it in every new row, other routes where it is given
-	}
-	if column == "sync_hash" {
-		lack := missingColumnError(d.c.entity, column, f.message)
-		mark(d.dialect(), &d.dialect().lacking, d.c.entity, lack)
-		d.refuse([]*sentRecord[R]{s}, lack)
-		return nil
-	}
-	d.fail(s, out, StatusFailed, recordError(f, false, d.e.co.redact))
-	return nil
-}
-
-// missingColumnError tells once for all records of an entity why none can be
-// written.
-func missingColumnError(e Entity, column, message string) error {
-	return &errReference{ErrMissingColumn, column, fmt.Sprintf(
-		"the server's table %s lacks the column %s, which the server itself writes: no record of this kind can be stored until the server's owner adds it (the server said: %s)",
-		e, column, printable(message))}
 }
