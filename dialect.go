@@ -75,53 +75,57 @@ func (co *core) release() Release {
 	return d.release
 }
 
+// learned is how the server answers. All of it falls where it turns out to be another
+// than an earlier run has met.
+type learned struct {
+	release    Release
+	filling    filling
+	noUnified  map[Entity]bool // the unified endpoint does not take the entity
+	noDiff     map[Entity]bool // it can't be asked
+	finds      map[Entity]bool // it has shown rows of the entity, or stored them
+	proven     map[Entity]bool // a single sync of the entity has worked
+	absent     map[string]bool // optional columns that the server lacks, as entity.column
+	unwritable map[string]bool // those that it lets the unified endpoint alone write, likewise
+	limits     map[Entity]int  // records that a bulk takes, where fewer than documented
+	seen       time.Time       // when the first of it was learned
+}
+
 // dialect is what a client has learned of its server.
 type dialect struct {
-	mu         sync.Mutex
-	release    Release
-	noUnified  map[Entity]bool          // the unified endpoint does not take the entity
-	proven     map[Entity]bool          // a single sync of the entity has worked
-	wants      map[Entity]bool          // no row is stored without what records may leave out
-	statuses   map[Opt[WorkStatus]]bool // work statuses that one of an operation has written
-	lacking    map[Entity]error         // nothing of the entity can be written, and why
-	absent     map[string]bool          // optional columns that the server lacks, as entity.column
-	unwritable map[string]bool          // those that it lets the unified endpoint alone write, likewise
+	mu sync.Mutex
+	learned
+	assumed  bool                     // it comes from an earlier run and no answer has borne it out
+	paged    bool                     // it lists cells in pages
+	wants    map[Entity]bool          // no row is stored without what records may leave out
+	statuses map[Opt[WorkStatus]]bool // work statuses that one of an operation has written
+	lacking  map[Entity]error         // nothing of the entity can be written, and why
+	makes    map[Entity]makes
+	reach    diffReach
+
 	ids        map[entityKey]string
-	there      map[uint64]sighting // rows that are there, by hashes of their entityKeys
-	seed       maphash.Seed        // of these hashes
-	numbers    map[uint64]uint64   // jobs by number, by their hashes
-	numberSeed maphash.Seed        // of these
-	limits     map[Entity]int      // records that a bulk takes, where fewer than documented
+	there      map[uint64]sighting  // rows that are there, by hashes of their entityKeys
+	seed       maphash.Seed         // of these hashes
+	numbers    map[uint64]uint64    // jobs by number, by their hashes
+	numberSeed maphash.Seed         // of these
+	unnamed    map[Key]bool         // jobs that are there, by ids that the server does not tell
+	untold     map[entityKey]string // rows of which an answer did not tell whether they are there
 
 	cells     map[string][]string // ids by name, nil where they were changed since
 	cellsRead time.Time
 	cellCalls int // that may have changed cells
 
-	asking  chan struct{} // has room for the one call that asks the server
-	making  chan struct{} // has room for the one request that makes rows
-	makes   map[Entity]makes
-	filling filling
-	paged   bool // it lists cells in pages
-	reach   diffReach
-	noDiff  map[Entity]bool // the unified endpoint can't be asked
-	finds   map[Entity]bool // the unified endpoint has shown rows of the entity, or stored them
-
-	unnamed map[Key]bool         // jobs that are there, by ids that the server does not tell
-	untold  map[entityKey]string // rows of which an answer did not tell whether they are there
+	asking chan struct{} // has room for the one call that asks the server
+	making chan struct{} // has room for the one request that makes rows
 
 	source  string // of the first record
 	sources bool   // there were records of others
-
-	seen    time.Time // when the first of it was learned
-	assumed bool      // it comes from an earlier run and no answer has borne it out
 }
 
 func (d *dialect) saw(r Release) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.assumed && d.release != ReleaseUnknown && d.release != r {
-		d.filling, d.noUnified, d.noDiff, d.finds, d.proven, d.absent, d.unwritable, d.limits, d.seen = fillingUnknown, nil, nil, nil, nil, nil, nil, nil, time.Time{}
-		d.release = ReleaseUnknown
+		d.learned = learned{}
 	}
 	d.assumed = false
 	if d.release == ReleaseUnknown {
