@@ -116,7 +116,7 @@ func readFault(raw []byte) fault {
 			}
 			f.message += string(text)
 		}
-		f.details = readDetails(raw)
+		f.details = readComplaints(raw)
 	default:
 		var text looseText
 		_ = json.Unmarshal(raw, &text)
@@ -128,12 +128,17 @@ func readFault(raw []byte) fault {
 	return f
 }
 
-// readDetails reads complaints: a list of them, one alone, texts, or texts by field. A
-// plan limit's details are an object, too, and none.
-func readDetails(raw []byte) []FieldError {
+// readComplaints reads a list of complaints.
+func readComplaints(raw []byte) []FieldError {
 	var details []FieldError
 	_ = json.Unmarshal(raw, &details) // passes over members of another type
-	details = slices.DeleteFunc(details, func(d FieldError) bool { return d.Field == "" && d.Message == "" })
+	return slices.DeleteFunc(details, func(d FieldError) bool { return d.Field == "" && d.Message == "" })
+}
+
+// readDetails reads complaints: a list of them, one alone, texts, or texts by field. A
+// plan limit's details are an object, too, and none; so are a database's.
+func readDetails(raw []byte) []FieldError {
+	details := readComplaints(raw)
 	var one FieldError
 	var byField map[string]json.RawMessage
 	switch {
@@ -141,6 +146,9 @@ func readDetails(raw []byte) []FieldError {
 	case json.Unmarshal(raw, &one) == nil && one.Field != "":
 		details = []FieldError{one}
 	case json.Unmarshal(raw, &byField) == nil:
+		if byField["code"] != nil || byField["hint"] != nil {
+			return nil
+		}
 		for _, field := range slices.Sorted(maps.Keys(byField)) {
 			texts := readTexts(byField[field])
 			if texts == nil {

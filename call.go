@@ -72,7 +72,6 @@ type result struct {
 	attempts  int
 	start     time.Time
 	duration  time.Duration
-	waited    time.Duration // of it, for the request quota
 	// ambiguous: an attempt before the last one may have been carried out.
 	ambiguous bool
 }
@@ -92,7 +91,6 @@ func (co *core) do(ctx context.Context, cfg *config, cl *call) *result {
 	raced := cl.raced
 	for {
 		seq, waited, err := co.admit(ctx, cfg)
-		res.waited += waited
 		if cfg.wire != nil {
 			cfg.wire.waited.Add(int64(waited))
 		}

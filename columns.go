@@ -28,14 +28,21 @@ func (d *dialect) sawAbsent(e Entity, refusal string) bool {
 	return true
 }
 
-// omitAbsent leaves out the fields whose columns the server is known to lack, or to let
-// no request write that can carry the record.
+// omitAbsent leaves out the fields whose columns the server is known to lack.
 func omitAbsent(d *dialect, r any) {
-	j, ok := r.(*Job)
-	if !ok {
+	if j, ok := r.(*Job); ok && marked(d, &d.absent, jobPriority) {
+		j.Priority = Opt[int]{}
+	}
+}
+
+// omitUnwritable leaves out the fields that the server is known to let no request write
+// that can carry the record.
+func (d *delivery[R, P]) omitUnwritable(r P) {
+	j, ok := any(r).(*Job)
+	if !ok || !marked(d.dialect(), &d.dialect().unwritable, jobPriority) {
 		return
 	}
-	if carried, _ := unifiable(j); marked(d, &d.absent, jobPriority) || !carried && marked(d, &d.unwritable, jobPriority) {
+	if carried, _ := d.unifiable(r); !carried || d.e.cfg.noChecks {
 		j.Priority = Opt[int]{}
 	}
 }
@@ -58,7 +65,7 @@ func (d *delivery[R, P]) unifiedOnly(s *sentRecord[R]) bool {
 	if !ok || !j.Priority.IsSet() || !marked(d.dialect(), &d.dialect().unwritable, jobPriority) {
 		return false
 	}
-	carried, _ := d.unifiable(s)
+	carried, _ := d.unifiable(P(&s.record))
 	return carried
 }
 

@@ -85,7 +85,7 @@ func understand(message string) complaint {
 func (f *fault) understood() complaint {
 	said := understand(f.message)
 	switch {
-	case len(f.details) > 0:
+	case len(f.details) > 0 && f.details[0].Field != "":
 		return complaint{ErrValidation, cmpOr(f.details[0].Field, said.field)}
 	case said.kind == nil:
 		said.kind = codeKind(f.code)

@@ -100,6 +100,7 @@ func (d *delivery[R, P]) translateAll(list []*sentRecord[R], ambiguous bool) []*
 		}
 		if cfg.omitMissing {
 			omitAbsent(d.dialect(), r)
+			d.omitUnwritable(r)
 		}
 		return co.translate(r, cfg.source, jobs, parts, cells)
 	})

@@ -98,7 +98,7 @@ func (co *core) diffKeys(ctx context.Context, cfg *config, entity Entity, keys [
 // key of the input is in the map; one that the answer omits, repeats or
 // contradicts is DiffUnknown there. The keys' sources may differ: each request
 // has one. Rows that are expected are asked about in longer requests. The
-// result is the last request's, with the attempts and waits of all of them; it
+// result is the last request's, with the attempts of all of them; it
 // is nil where there was none to make. On an error the map holds what was learned
 // before it.
 //
@@ -134,7 +134,6 @@ func (co *core) diff(ctx context.Context, cfg *config, entity Entity, questions 
 			answers, out := co.diffSome(ctx, cfg, entity, list[:n])
 			if total != nil {
 				out.attempts += total.attempts
-				out.waited += total.waited
 			}
 			total = out
 			if unsupportedUnified(out) {

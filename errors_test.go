@@ -1,6 +1,7 @@
 package eryxon
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -222,4 +223,23 @@ func TestComplaintsInEveryForm(t *testing.T) {
 	_, err := c.Jobs.Sync(t.Context(), job("SO-1"))
 	require.ErrorIs(t, err, ErrQuotaExceeded)
 	assert.NotContains(t, err.Error(), "limitType")
+}
+
+// What a database adds to its complaint is none about a field: the text tells the kind.
+func TestADatabasesDetailsHideNoKind(t *testing.T) {
+	for _, details := range []string{`null`, `"Key (tenant_id, job_number)=(t, A) already exists."`, `{"code":"23505","hint":"none"}`, `["x"]`} {
+		c, _ := scripted(t, []httpmock.Responder{answer(200, `{"success":true,"data":{"total":2,"created":1,"updated":0,"errors":1,"results":[
+			{"external_id":"A","action":"error","error":{"code":"23505","details":`+details+`,"message":"duplicate key value violates unique constraint \"jobs_tenant_id_job_number_key\""}},
+			{"external_id":"B","id":"u","action":"created"}]}}`)}, once())
+		_, err := c.Jobs.BulkSync(t.Context(), []Job{job("A"), job("B")})
+		require.ErrorIs(t, err, ErrNaturalKeyTaken, details)
+		require.NotErrorIs(t, err, ErrValidation, details)
+	}
+}
+
+// A transport's own cancellation of one call ends no run.
+func TestATransportsOwnCancellationEndsNoRun(t *testing.T) {
+	canceled := &APIError{Message: "canceled", kind: ErrConnection, cause: context.Canceled}
+	assert.False(t, endsSending(canceled))
+	assert.True(t, endsSending(&APIError{Message: "not sent", cause: context.Canceled}))
 }

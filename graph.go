@@ -321,7 +321,7 @@ func (n *node) isParent(i int) bool { return n.kids[i] >= 0 }
 // server says to all requests.
 func endsSending(err error) bool {
 	return errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrRateLimited) || errors.Is(err, ErrRequestBudget) ||
-		(errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) && !errors.Is(err, ErrTimeout)
+		(errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) && !errors.Is(err, ErrTimeout) && !errors.Is(err, ErrConnection)
 }
 
 // childStatus is what a record's outcome means for its children: nothing, or

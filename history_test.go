@@ -332,3 +332,65 @@ func TestCheckBelievesNoListThatShowsDeletedRows(t *testing.T) {
 		})
 	}
 }
+
+// What the shop floor has begun is not put back where the status that is in doubt is
+// the one that a new row has anyway.
+func TestWhatHasBegunIsNotPutBack(t *testing.T) {
+	srv, setup := releaseClient(t, eryxontest.V08)
+	_, err := setup.SyncAll(t.Context(), shopFloor("P"))
+	require.NoError(t, err)
+	status := func(s eryxon.WorkStatus) func(*eryxon.Operation) {
+		return func(o *eryxon.Operation) { whole(o); o.Status = eryxon.Some(s) }
+	}
+	ops := cuts("P", 40, status(eryxon.WorkNotStarted))
+	cut := true
+	down := srv.Client()
+	next := down.Transport
+	down.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+		if cut && strings.HasPrefix(r.URL.Path, "/functions/v1/api-operations") {
+			return nil, io.ErrUnexpectedEOF
+		}
+		return next.RoundTrip(r)
+	})
+	client := another(t, srv, eryxon.WithHTTPClient(down), eryxon.WithRelease(eryxon.ReleaseV08), eryxon.WithState(syncstate.NewMemory()))
+	_, err = client.Operations.BulkSync(t.Context(), ops)
+	require.Error(t, err)
+	_, err = setup.Operations.BulkSync(t.Context(), ops[:20]) // half of them had arrived
+	require.NoError(t, err)
+	_, err = setup.Operations.BulkSync(t.Context(), cuts("P", 20, status(eryxon.WorkInProgress)))
+	require.NoError(t, err)
+	cut = false
+	for range 2 {
+		_, err = client.Operations.BulkSync(t.Context(), ops)
+		require.NoError(t, err)
+		for i, o := range ops {
+			row, _ := srv.Row(eryxontest.Operations, "SAP", o.ExternalID)
+			assert.Equal(t, i < 20, row["status"] == "in_progress", "%d: %s", i, row["status"])
+		}
+	}
+}
+
+// A row that the run has just seen is an update, also where the answer to it got lost:
+// nothing that it leaves to the shop floor is sent.
+func TestARowThatWasSeenIsNotTakenForNew(t *testing.T) {
+	srv, _ := releaseClient(t, eryxontest.V08)
+	client := another(t, srv, eryxon.WithRelease(eryxon.ReleaseV08), eryxon.WithState(syncstate.NewMemory()))
+	list := heldJobs(5, eryxon.Some(eryxon.WorkOnHold))
+	for i := range list {
+		list[i].Customer = eryxon.Null[string]() // which keeps them off the unified endpoint
+	}
+	srv.Script("/api-jobs/bulk-sync", eryxontest.LoseAnswer(), eryxontest.LoseAnswer())
+	res, err := client.Jobs.BulkSync(t.Context(), list)
+	require.Error(t, err)
+	require.Equal(t, 5, res.Counts.Unknown)
+	begun := heldJobs(5, eryxon.Some(eryxon.WorkInProgress))
+	_, err = another(t, srv).Jobs.BulkSync(t.Context(), begun)
+	require.NoError(t, err)
+	srv.Script("/api-jobs/bulk-sync", eryxontest.LoseAnswer())
+	_, err = client.Jobs.BulkSync(t.Context(), list)
+	require.NoError(t, err)
+	for _, j := range list {
+		row, _ := srv.Row(eryxontest.Jobs, "SAP", j.ExternalID)
+		assert.Equal(t, "in_progress", row["status"], j.ExternalID)
+	}
+}

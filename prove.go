@@ -139,7 +139,7 @@ func (d *delivery[R, P]) prove(list []*sentRecord[R], ambiguous bool) {
 		was, is := before[s.key], s.before
 		status := StatusUpdated
 		switch {
-		case ambiguous || out.ambiguous:
+		case ambiguous, out.ambiguous && !was.exists():
 			status = StatusSynced
 		case was.status == DiffCreate:
 			status = StatusCreated

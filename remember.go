@@ -132,9 +132,38 @@ func (s *sentRecord[R]) isBare() bool {
 }
 
 // madeBare reports that a record's row was made without the shop floor's fields, or may
-// have been: where the answer does not tell, they are sent rather than missing for good.
-func (s *sentRecord[R]) madeBare(o *Outcome) bool {
-	return o.Status == StatusCreated || o.Status == StatusSynced && s.isBare()
+// have been: where the answer does not tell, they are sent rather than missing for good,
+// if they are others than a new row has anyway.
+func (d *delivery[R, P]) madeBare(s *sentRecord[R], o *Outcome) bool {
+	return o.Status == StatusCreated || o.Status == StatusSynced && s.isBare() && d.lacksMore(s)
+}
+
+// lacksMore reports that what was left out of a record is not what servers give a new
+// row by themselves.
+func (d *delivery[R, P]) lacksMore(s *sentRecord[R]) bool {
+	given := s.given()
+	leaveNested(P(&given))
+	switch r := any(P(&given)).(type) {
+	case *Job:
+		r.Status = unless(r.Status, WorkNotStarted)
+	case *Part:
+		r.Status = unless(r.Status, WorkNotStarted)
+	case *Operation:
+		r.Status = unless(r.Status, WorkNotStarted)
+	case *Cell:
+		r.Active = unless(r.Active, true)
+	case *Resource:
+		r.Status, r.Active = unless(r.Status, ResourceAvailable), unless(r.Active, true)
+	}
+	return d.hasFloor(P(&given))
+}
+
+// unless returns the field, unset where it has the value.
+func unless[T comparable](o Opt[T], value T) Opt[T] {
+	if v, ok := o.Get(); ok && v == value {
+		return Opt[T]{}
+	}
+	return o
 }
 
 // complete notes that a bare record's row, of the given id, is new, and returns
@@ -206,7 +235,7 @@ func (d *delivery[R, P]) completeNew(list []*sentRecord[R]) {
 	was := make(map[int]Outcome) // what they carry has gone
 	kept := d.done.outcomes[:0]
 	for _, o := range d.done.outcomes {
-		if s := lean[o.Index]; s != nil && s.madeBare(&o) {
+		if s := lean[o.Index]; s != nil && d.madeBare(s, &o) {
 			s.record = s.complete(o.ID)
 			alone := s.alone()
 			if own, err := P(&alone).appendJSON(nil, d.e.cfg.source); err == nil {
@@ -267,7 +296,7 @@ func (d *delivery[R, P]) acknowledge(list []*sentRecord[R], sent bool) []StateEn
 			entries = append(entries, (&StateEntry{Entity: d.c.entity, Key: s.key}).flagged(flagRefused))
 		case s.memory.entry.flags()&flagBare != 0:
 			entries = append(entries, s.memory.entry)
-		case s.isBare() && o.Status == StatusUnknown && lostAnswer(o.Err): // to this, which may have made its row
+		case s.isBare() && o.Status == StatusUnknown && lostAnswer(o.Err) && d.lacksMore(s): // to this, which may have made its row
 			entries = append(entries, s.memory.entry.flagged(flagTried|flagBare))
 		case o.Status == StatusFailed && refusesContent(o.Err):
 			entries = append(entries, s.memory.entry.flagged(flagRefused)) // nothing was written: what it was holds

@@ -92,7 +92,7 @@ func (s *syncer[R, P, Row]) syncRemembered(ctx context.Context, cfg *config, r P
 	record := list[0].record
 	cfg.carrier = &carrier{entries: d.carried, given: list[0].memory.given}
 	_, err = s.send(ctx, cfg, P(&record), res)
-	if list[0].memory.given != nil && list[0].madeBare(&res.Outcome) {
+	if list[0].memory.given != nil && d.madeBare(list[0], &res.Outcome) {
 		err = s.completeNew(ctx, cfg, list[0].complete(res.ID), res, err)
 	}
 	d.done.outcomes = []Outcome{res.Outcome}
@@ -454,6 +454,7 @@ func (d *delivery[R, P]) unify(settle func(*Outcome) error) error {
 func (r *SyncResult[Row]) settle(o *Outcome) error {
 	r.Outcome = *o
 	r.Record = nil
+	r.Response = &Response{RequestID: o.RequestID, Attempts: o.Attempts}
 	return r.err(r.Err)
 }
 

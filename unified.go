@@ -64,9 +64,9 @@ func unifiable(r any) (ok, partial bool) {
 
 // unifiable is unifiable for a record that the endpoint also has to find, on this
 // server.
-func (d *delivery[R, P]) unifiable(s *sentRecord[R]) (ok, partial bool) {
-	ok, partial = unifiable(P(&s.record))
-	return ok && d.e.co.unifiedEntity(d.c.entity) && lookable(s.key.ExternalID) && parentLookable(P(&s.record)), partial
+func (d *delivery[R, P]) unifiable(r P) (ok, partial bool) {
+	ok, partial = unifiable(r)
+	return ok && d.e.co.unifiedEntity(d.c.entity) && lookable(r.recordKey("").ExternalID) && parentLookable(r), partial
 }
 
 // emptied reports an empty string, which the unified endpoint takes for one
@@ -78,7 +78,7 @@ func (d *delivery[R, P]) deliverUnified(list []*sentRecord[R], ambiguous bool) {
 	var carried, partial, updates, others []*sentRecord[R]
 	noPriority := d.c.entity == EntityJobs && marked(d.dialect(), &d.dialect().absent, jobPriority)
 	for _, s := range list {
-		ok, part := d.unifiable(s)
+		ok, part := d.unifiable(P(&s.record))
 		switch {
 		case !ok:
 			others = append(others, s)

@@ -119,8 +119,10 @@ func TestPriorityThatOnlyTheUnifiedEndpointWrites(t *testing.T) {
 		known := another(t, srv, append(opts, eryxon.WithRelease(eryxon.ReleaseV08))...)
 		before = len(srv.Requests())
 		for _, j := range urgent(9)[7:] {
-			_, err := known.Jobs.Sync(t.Context(), j)
+			res, err := known.Jobs.Sync(t.Context(), j)
 			require.NoError(t, err)
+			assert.NotZero(t, res.Response.Attempts)
+			assert.NotEmpty(t, res.Response.RequestID)
 		}
 		arrived(t, srv, urgent(9))
 		assert.Len(t, srv.Requests()[before:], 3, "one was refused")
@@ -134,6 +136,15 @@ func TestPriorityThatOnlyTheUnifiedEndpointWrites(t *testing.T) {
 		if omit {
 			require.NoError(t, err)
 			assert.Equal(t, "on_hold", row["status"])
+			odd := eryxon.Job{ExternalID: `5" pipe`, JobNumber: "5", Priority: eryxon.Some(7)} // which that endpoint would not find
+			_, err = another(t, srv, opts...).Jobs.BulkSync(t.Context(), []eryxon.Job{odd})
+			require.NoError(t, err)
+			_, found := srv.Row(eryxontest.Jobs, "SAP", odd.ExternalID)
+			assert.True(t, found)
+			_, err = client.Jobs.BulkSync(t.Context(), urgent(12)[9:], eryxon.WithoutChecks())
+			require.ErrorIs(t, err, eryxon.ErrUnknownOutcome)
+			_, found = srv.Row(eryxontest.Jobs, "SAP", urgent(12)[11].ExternalID)
+			assert.True(t, found)
 			continue
 		}
 		require.ErrorIs(t, err, eryxon.ErrMissingColumn)
