@@ -91,12 +91,14 @@ func (d *delivery[R, P]) floorOf(list []*sentRecord[R]) (map[*sentRecord[R]]floo
 	}
 	switch d.c.entity {
 	case EntityCells:
-		for row, err := range newClient(d.e.co).Cells.List(ctx, CellListOptions{}, withConfig(cfg)) {
-			if err != nil {
-				return nil, err
-			}
+		rows, err := d.e.co.allCells(ctx, cfg)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
 			take(row.identity(), row.Name, floorFields{active: row.Active})
 		}
+		d.cells = rows // what is not among them by name may turn out to be by id
 	case EntityResources:
 		for row, err := range newClient(d.e.co).Resources.List(ctx, ResourceListOptions{}, withConfig(cfg)) {
 			if err != nil {

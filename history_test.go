@@ -394,3 +394,22 @@ func TestARowThatWasSeenIsNotTakenForNew(t *testing.T) {
 		assert.Equal(t, "in_progress", row["status"], j.ExternalID)
 	}
 }
+
+// A cell that is there under another name, of which no try was answered, keeps what the
+// shop floor has made of it.
+func TestARenamedCellInDoubtKeepsWhatItHas(t *testing.T) {
+	srv, _ := releaseClient(t, eryxontest.V01)
+	client := another(t, srv, eryxon.WithRelease(eryxon.ReleaseV01), eryxon.WithState(syncstate.NewMemory()))
+	cell := eryxon.Cell{ExternalID: "C", Name: "Old", Color: eryxon.Some("#111111"), Sequence: eryxon.Some(1), Active: eryxon.Some(false)}
+	srv.Script("/api-cells/bulk-sync", eryxontest.LoseAnswer(), eryxontest.LoseAnswer())
+	res, err := client.Cells.BulkSync(t.Context(), []eryxon.Cell{cell})
+	require.Error(t, err)
+	require.Equal(t, 1, res.Counts.Unknown)
+	cell.Name, cell.Active = "New", eryxon.Opt[bool]{}
+	res, err = client.Cells.BulkSync(t.Context(), []eryxon.Cell{cell})
+	require.NoError(t, err)
+	assert.Equal(t, 1, res.Counts.Updated)
+	row, _ := srv.Row(eryxontest.Cells, "SAP", "C")
+	assert.Equal(t, "New", row["name"])
+	assert.Equal(t, false, row["active"])
+}
