@@ -119,7 +119,7 @@ func TestReplayAfterCorrection(t *testing.T) {
 	before := len(srv.Requests())
 	got = csvsync(t, srv, "-replay", failed)
 	assert.Equal(t, exitNothing, got.status)
-	assert.Contains(t, got.stderr, "failed records, line 1: ")
+	assert.Contains(t, got.stderr, "failed records, line 1 (")
 	assert.Contains(t, got.stderr, "31.12.2026")
 	assert.Len(t, srv.Requests(), before)
 
@@ -170,7 +170,7 @@ func TestNothingUnreadableReplays(t *testing.T) {
 			assert.Equal(t, 1, strings.Count(readText(t, failed), "\n"))
 			got = csvsync(t, srv, "-source", "ERP", "-replay", failed)
 			assert.Equal(t, exitNothing, got.status)
-			assert.Contains(t, got.stderr, "failed records, line 1: ")
+			assert.Contains(t, got.stderr, "failed records, line 1")
 		})
 	}
 	assert.Empty(t, srv.Requests())
