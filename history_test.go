@@ -273,6 +273,20 @@ func TestAStatusIsNotLeftOutForGood(t *testing.T) {
 	}
 }
 
+// cutOff is a client that gets no answer to requests of a path, and does not reach the
+// server with them, while cut is set.
+func cutOff(srv *eryxontest.Server, path string, cut *bool) *http.Client {
+	hc := srv.Client()
+	next := hc.Transport
+	hc.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+		if *cut && strings.HasPrefix(r.URL.Path, path) {
+			return nil, io.ErrUnexpectedEOF
+		}
+		return next.RoundTrip(r)
+	})
+	return hc
+}
+
 // What is doubtful goes without its status, in one request with what is there; where
 // the answer does not tell the two apart, no success leaves a status out.
 func TestAStatusIsNotLeftOutWhereNewAndOldAreNotToldApart(t *testing.T) {
@@ -281,15 +295,7 @@ func TestAStatusIsNotLeftOutWhereNewAndOldAreNotToldApart(t *testing.T) {
 	require.NoError(t, err)
 	ops := cuts("P", 40, func(o *eryxon.Operation) { whole(o); o.Status = eryxon.Some(eryxon.WorkOnHold) })
 	cut, st := false, syncstate.NewMemory()
-	down := srv.Client()
-	next := down.Transport
-	down.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
-		if cut && strings.HasPrefix(r.URL.Path, "/functions/v1/api-operations") {
-			return nil, io.ErrUnexpectedEOF
-		}
-		return next.RoundTrip(r)
-	})
-	client := another(t, srv, eryxon.WithHTTPClient(down), eryxon.WithRelease(eryxon.ReleaseV08), eryxon.WithState(st))
+	client := another(t, srv, eryxon.WithHTTPClient(cutOff(srv, "/functions/v1/api-operations", &cut)), eryxon.WithRelease(eryxon.ReleaseV08), eryxon.WithState(st))
 	cut = true
 	res, err := client.Operations.BulkSync(t.Context(), ops)
 	require.Error(t, err)
@@ -344,15 +350,7 @@ func TestWhatHasBegunIsNotPutBack(t *testing.T) {
 	}
 	ops := cuts("P", 40, status(eryxon.WorkNotStarted))
 	cut := true
-	down := srv.Client()
-	next := down.Transport
-	down.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
-		if cut && strings.HasPrefix(r.URL.Path, "/functions/v1/api-operations") {
-			return nil, io.ErrUnexpectedEOF
-		}
-		return next.RoundTrip(r)
-	})
-	client := another(t, srv, eryxon.WithHTTPClient(down), eryxon.WithRelease(eryxon.ReleaseV08), eryxon.WithState(syncstate.NewMemory()))
+	client := another(t, srv, eryxon.WithHTTPClient(cutOff(srv, "/functions/v1/api-operations", &cut)), eryxon.WithRelease(eryxon.ReleaseV08), eryxon.WithState(syncstate.NewMemory()))
 	_, err = client.Operations.BulkSync(t.Context(), ops)
 	require.Error(t, err)
 	_, err = setup.Operations.BulkSync(t.Context(), ops[:20]) // half of them had arrived
