@@ -96,9 +96,7 @@ func (co *core) do(ctx context.Context, cfg *config, cl *call) *result {
 		}
 		end := func() {}
 		if err == nil && cl.turn != nil { // no part of the attempt: nothing is sent while it waits
-			if end, err = cl.turn(ctx); err != nil && cfg.spent != nil {
-				cfg.spent.Add(-1)
-			}
+			end, err = cl.turn(ctx)
 		}
 		if err != nil {
 			co.endUnsent(cl, res, err)

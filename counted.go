@@ -269,7 +269,7 @@ func (d *delivery[R, P]) refuse(list []*sentRecord[R], cause error) {
 
 // arrive settles a record that is known to have arrived.
 func (d *delivery[R, P]) arrive(s *sentRecord[R], out *result, status Status, id string) {
-	if status == StatusUpdated || s.updated == StatusCreated {
+	if status == StatusUpdated {
 		status = cmp.Or(s.updated, status)
 	}
 	o := d.outcome(s, out, status)

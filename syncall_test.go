@@ -728,3 +728,16 @@ func TestARunThatIsEndedAnywhere(t *testing.T) {
 		}
 	}
 }
+
+// What a run has waited for the quota is in its report.
+func TestTheReportTellsWhatWasWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := eryxontest.New(eryxontest.WithQuota(2, time.Hour), eryxontest.WithHeadersAlways(true))
+		defer srv.Close()
+		_, _, jobs, _, _ := factory(3, 1, 1)
+		report, err := another(t, srv).SyncAll(t.Context(), eryxon.Dataset{Jobs: eryxon.FromSlice(jobs)},
+			eryxon.WithMaxRequestRecords(1), eryxon.WithConcurrency(1), eryxon.WithMaxWait(2*time.Hour))
+		require.NoError(t, err)
+		assert.Greater(t, report.Jobs.Waited, 50*time.Minute)
+	})
+}
