@@ -35,6 +35,15 @@ func omitAbsent(d *dialect, r any) {
 	}
 }
 
+// withoutOmitted has records that are sent as documented go without what the server is
+// known to lack, if they may.
+func (d *delivery[R, P]) withoutOmitted(list []*sentRecord[R], ambiguous bool) []*sentRecord[R] {
+	if !d.e.cfg.omitMissing {
+		return list
+	}
+	return d.rewrite(list, ambiguous, func(r P) error { omitAbsent(d.dialect(), r); return nil })
+}
+
 // omitUnwritable leaves out the fields that the server is known to let no request write
 // that can carry the record.
 func (d *delivery[R, P]) omitUnwritable(r P) {

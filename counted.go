@@ -27,14 +27,21 @@ func (d *delivery[R, P]) deliverCounted(list []*sentRecord[R], ambiguous bool) {
 		d.settleUnsent(list, ambiguous)
 		return
 	}
-	if lack := d.lack(); lack != nil {
+	if lack := d.lack(); lack != nil && !d.lone {
 		d.refuse(list, lack)
 		return
 	}
 	first := len(d.done.outcomes)
 	ready := d.translateAll(list, ambiguous)
 	switch {
+	case len(ready) == 0 && d.lone && errors.Is(d.done.outcomes[first].Err, ErrUnsupported) && d.e.co.unifiedEntity(d.c.entity):
+		d.done.outcomes = d.done.outcomes[:first] // the unified endpoint finds a job that it does not name
+		d.unify(list, ambiguous)
 	case len(ready) == 0:
+	case d.lone && d.unifiedOnly(ready[0]):
+		d.unify(ready, ambiguous)
+	case d.lone:
+		d.deliverSingly(ready, ambiguous)
 	case d.e.cfg.noChecks:
 		d.deliverUnchecked(ready, ambiguous)
 	case d.c.entity == EntityCells || d.c.entity == EntityOperations:
@@ -61,7 +68,7 @@ func (d *delivery[R, P]) translateAll(list []*sentRecord[R], ambiguous bool) []*
 	var names []string
 	jobs, parts := map[Key]string{}, map[Key]string{}
 	var cells map[string][]string
-	unified := d.c.entity == EntityParts && co.unifiedEntity(EntityParts) && !cfg.noChecks
+	unified := d.c.entity == EntityParts && co.unifiedEntity(EntityParts) && !cfg.noChecks && !d.lone
 	var jobKeys []Key
 	for _, s := range list {
 		switch r := any(P(&s.record)).(type) {
@@ -111,7 +118,7 @@ func (d *delivery[R, P]) translateAll(list []*sentRecord[R], ambiguous bool) []*
 func (d *delivery[R, P]) rewrite(list []*sentRecord[R], ambiguous bool, translate func(P) error) []*sentRecord[R] {
 	ready := make([]*sentRecord[R], 0, len(list))
 	for _, s := range list {
-		copied := s.record
+		copied := s.alone()
 		err := translate(P(&copied))
 		if err == nil {
 			s.own, err = d.encode(s, P(&copied))
@@ -277,7 +284,7 @@ func (d *delivery[R, P]) arrive(s *sentRecord[R], out *result, status Status, id
 	_ = o.close(nil) // nothing to keep
 	d.landed = true
 	d.dialect().remember(d.c.entity, s.key, id)
-	if d.c.entity == EntityCells { // of which a bulk tells no ids
+	if d.c.entity == EntityCells || diffable(d.c.entity) && !d.e.co.countsOnly() {
 		d.dialect().sawThere(d.c.entity, s.key, id)
 	}
 	if status == StatusCreated && d.c.entity == EntityParts {
@@ -337,83 +344,6 @@ func (d *delivery[R, P]) untranslatable(s *sentRecord[R], err error, ambiguous b
 		return
 	}
 	d.refuse([]*sentRecord[R]{s}, err)
-}
-
-// deliverSingly syncs records one by one: each answer carries the row or the
-// database's error.
-func (d *delivery[R, P]) deliverSingly(list []*sentRecord[R], ambiguous bool) {
-	for i, s := range list {
-		if d.done.end != nil {
-			d.settleUnsent(list[i:], ambiguous)
-			return
-		}
-		d.single(s, ambiguous)
-	}
-}
-
-// single syncs one record by itself and settles it.
-func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
-	if lack := d.lack(); lack != nil {
-		d.refuse([]*sentRecord[R]{s}, lack)
-		return
-	}
-	// The transport may read a body after the answer came, when the chunk's
-	// memory holds other records.
-	body := bytes.Clone(d.c.json(s))
-	d.noteNumbers([]*sentRecord[R]{s})
-	out, status, id, cause := d.e.co.putOne(d.e.flight.goOn, d.e.flight.wire, d.e.cfg, d.c.entity, s.key, body, ambiguous || s.maybeWritten, d.knownLost)
-	d.count(out, len(body))
-	if cause == nil {
-		mark(d.dialect(), &d.dialect().proven, d.c.entity, true)
-		d.dialect().sawRow(out)
-		if s.isNew && status == StatusUpdated {
-			d.strange(s, out, id)
-			return
-		}
-		if o, ok := any(P(&s.record)).(*Operation); ok {
-			if o.Status.IsSet() {
-				mark(d.dialect(), &d.dialect().statuses, o.Status, true)
-			}
-			d.e.flight.seen.sawRow(EntityParts, o.PartID)
-			d.e.flight.seen.sawRow(EntityCells, o.CellID)
-		}
-		d.arrive(s, out, status, id)
-		return
-	}
-	if said := understand(messageOf(cause)); said.kind == ErrMissingColumn {
-		switch {
-		case said.field == "sync_hash":
-			cause = missingColumnError(d.c.entity, said.field, messageOf(cause))
-			mark(d.dialect(), &d.dialect().lacking, d.c.entity, cause)
-		case d.e.cfg.omitMissing && d.dialect().sawAbsent(d.c.entity, messageOf(cause)):
-			if again := d.translateAll([]*sentRecord[R]{s}, ambiguous); len(again) == 1 {
-				d.single(s, ambiguous)
-			}
-			return
-		}
-	}
-	d.dialect().sawRefusal(cause)
-	if status == StatusFailed && d.relink(s, cause) || d.provenNew(s, messageOf(cause)) {
-		d.single(s, ambiguous)
-		return
-	}
-	d.forgetDeleted(s, cause)
-	if out.fate == fateAnswered {
-		out.fate, out.err = fateRefused, cause
-	}
-	if ending(out) && d.done.end == nil && status != StatusFailed {
-		d.done.end = cause
-	}
-	o := d.outcome(s, out, status)
-	o.Record, o.ID = s.record, id
-	_ = o.close(cause) // the outcome keeps it
-	o.nameTaken(P(&s.record))
-	if status == StatusFailed {
-		d.landed = true
-	} else {
-		d.done.barren = cause
-	}
-	d.done.outcomes = append(d.done.outcomes, o)
 }
 
 // relink asks again for the ids of the rows that a record is linked to, once the

@@ -20,6 +20,8 @@ type delivery[R any, P recordPtr[R]] struct {
 	e       *engine[R, P]
 	c       *chunk[R]
 	done    finishedChunk
+	lone    bool    // it is a single sync's, whose record goes by itself
+	answer  *result // to that
 	landed  bool    // something of the chunk is known to have arrived
 	left    int     // requests that the search may still make
 	doubts  int     // requests that may still be made to find out what a bulk has not written
@@ -34,9 +36,13 @@ type delivery[R any, P recordPtr[R]] struct {
 	cells   cellRows // as they were before partial ones were sent
 }
 
+func (e *engine[R, P]) delivery(c *chunk[R]) *delivery[R, P] {
+	return &delivery[R, P]{e: e, c: c, left: searchRequests, doubts: doubtRequests}
+}
+
 func (e *engine[R, P]) work(c *chunk[R]) *finishedChunk {
 	list := c.live()
-	d := &delivery[R, P]{e: e, c: c, left: searchRequests, doubts: doubtRequests}
+	d := e.delivery(c)
 	d.done.holder = c
 	d.done.outcomes = make([]Outcome, 0, len(list))
 	if e.probes(len(list)) {
@@ -47,7 +53,9 @@ func (e *engine[R, P]) work(c *chunk[R]) *finishedChunk {
 	case e.cfg.dryRun:
 		d.plan(list)
 	case e.delta != nil:
-		d.deliverRemembered(list)
+		if err := d.deliverRemembered(list); err != nil && d.done.end == nil {
+			d.done.end = err
+		}
 	default:
 		d.deliver(list, false)
 	}
@@ -126,6 +134,10 @@ func (d *delivery[R, P]) deliverBulk(list []*sentRecord[R], ambiguous bool) {
 		return
 	}
 	if list = d.withoutHazards(list, ambiguous); len(list) == 0 {
+		return
+	}
+	if d.lone {
+		d.deliverSingly(d.withoutOmitted(list, ambiguous), ambiguous)
 		return
 	}
 	if list = d.withoutMistakes(list, ambiguous); len(list) == 0 {
@@ -305,7 +317,6 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 	for i, s := range list {
 		f := &found[i]
 		if s.vetted && first && f.wasThere() {
-			copied := s.record
 			if d.madeWithParent(s) {
 				text := "it was there, of another part, and the server has overwritten with defaults what the record leaves out"
 				if out.ambiguous {
@@ -314,12 +325,9 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 				d.unknown(s, out, f.id, &RecordError{Message: text, kind: ErrConflict})
 				continue
 			}
-			if d.cells.restore(any(P(&copied)), f.id) { // it was there under another name
-				if own, err := P(&copied).appendJSON(nil, d.e.cfg.source); err == nil {
-					s.own = own
-					restored = append(restored, s)
-					continue
-				}
+			if d.restores(s, f.id) {
+				restored = append(restored, s)
+				continue
 			}
 		}
 		if untold != nil && statusSet(P(&s.record)) && f.wasThere() && len(statusOpen) == fewOdd {

@@ -526,6 +526,10 @@ func TestAMissingOptionalColumnFailsTheRecordOrIsLeftOut(t *testing.T) {
 		one, err := client.Jobs.Sync(t.Context(), job, eryxon.WithMissingColumnsOmitted())
 		require.NoError(t, err)
 		assert.Equal(t, eryxon.StatusCreated, one.Status)
+		other := eryxon.Job{ExternalID: "SO-2", JobNumber: "J-2", Priority: eryxon.Some(5)}
+		one, err = client.Jobs.Sync(t.Context(), other, eryxon.WithMissingColumnsOmitted())
+		require.NoError(t, err, "the next goes without, too")
+		assert.Equal(t, eryxon.StatusCreated, one.Status)
 	}
 }
 

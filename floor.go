@@ -1,6 +1,9 @@
 package eryxon
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // keepFloor gives records, from which the shop floor's fields were left out,
 // these fields as the server has them now: a server that fills what an update
@@ -9,7 +12,7 @@ import "context"
 func (d *delivery[R, P]) keepFloor(list []*sentRecord[R], ambiguous bool) (safe, others []*sentRecord[R]) {
 	var wanted []*sentRecord[R]
 	for _, s := range list {
-		if d.lacksFloor(s) {
+		if d.lacksFloor(s) && !slices.ContainsFunc(d.hazards(s), always) { // no row would help those
 			wanted = append(wanted, s)
 		} else {
 			others = append(others, s)
@@ -50,13 +53,10 @@ func (d *delivery[R, P]) keepFloor(list []*sentRecord[R], ambiguous bool) (safe,
 // lacksFloor reports an update that leaves out fields which the shop floor owns
 // and some servers fill.
 func (d *delivery[R, P]) lacksFloor(s *sentRecord[R]) bool {
-	if s.memory == nil {
+	if s.memory == nil || s.memory.whole {
 		// It is no field of the documentation's, and every update would turn it on.
 		r, ok := any(P(&s.record)).(*Resource)
-		return ok && leavesActive(r) && !d.e.cfg.overwrite && d.e.co.knownToFill()
-	}
-	if s.memory.whole {
-		return false
+		return ok && leavesActive(r) && !s.vetted && !d.e.cfg.overwrite && d.e.co.knownToFill()
 	}
 	switch r := any(P(&s.record)).(type) {
 	case *Cell:
@@ -100,7 +100,11 @@ func (d *delivery[R, P]) floorOf(list []*sentRecord[R]) (map[*sentRecord[R]]floo
 		}
 		d.cells = rows // what is not among them by name may turn out to be by id
 	case EntityResources:
-		for row, err := range newClient(d.e.co).Resources.List(ctx, ResourceListOptions{}, withConfig(cfg)) {
+		var only ResourceListOptions
+		if len(list) == 1 {
+			only.ExternalID, only.ExternalSource = list[0].key.ExternalID, list[0].key.Source
+		}
+		for row, err := range newClient(d.e.co).Resources.List(ctx, only, withConfig(cfg)) {
 			if err != nil {
 				return nil, err
 			}
@@ -174,6 +178,21 @@ func (co *core) allCells(ctx context.Context, cfg *config) (cellRows, error) {
 		rows[row.ID] = &row
 	}
 	return rows, nil
+}
+
+// restores has a cell that was taken for a new one, and was there under another name,
+// go once more with what its row of the given id held before. It reports whether it
+// has to.
+func (d *delivery[R, P]) restores(s *sentRecord[R], id string) bool {
+	copied := s.record
+	if !d.cells.restore(any(P(&copied)), id) {
+		return false
+	}
+	own, err := P(&copied).appendJSON(nil, d.e.cfg.source)
+	if err == nil {
+		s.own, s.vetted = own, false
+	}
+	return err == nil
 }
 
 // restore gives a cell back what its row of the given id held before an update

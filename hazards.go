@@ -48,7 +48,7 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 			safe = append(safe, s)
 		}
 	}
-	existing, absent := d.existence(doubtful, cells)
+	existing, absent := d.existence(doubtful, cells, ambiguous)
 	for _, s := range existing {
 		d.refuseHazard(s, ambiguous)
 	}
@@ -201,8 +201,11 @@ func fills[T comparable](c *checker, name string, o Opt[T]) {
 // onlyOnUpdate reports hazards, at least one, to rows that exist: a new row has
 // nothing to overwrite or to clear.
 func onlyOnUpdate(details []FieldError) bool {
-	return len(details) > 0 && !slices.ContainsFunc(details, func(e FieldError) bool { return !overUpdates(e) })
+	return len(details) > 0 && !slices.ContainsFunc(details, always)
 }
+
+// always reports what a server does to a new row, too.
+func always(e FieldError) bool { return !overUpdates(e) }
 
 // overUpdates reports what a server does to a row that exists alone.
 func overUpdates(e FieldError) bool {
@@ -271,12 +274,5 @@ func (d *delivery[R, P]) settleStatus(list []*sentRecord[R], out *result, ids ma
 		}
 		open = append(open, s)
 	}
-	first := len(d.done.outcomes)
-	d.deliverSingly(open, true)
-	for i := range d.done.outcomes[first:] {
-		if o := &d.done.outcomes[first+i]; o.Status == StatusFailed { // though the bulk has written all else
-			o.doubt()
-		}
-	}
-	d.synced(first, status)
+	d.finishSingly(open, status)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/eryxon/eryxon-go"
 	"github.com/eryxon/eryxon-go/eryxontest"
+	"github.com/eryxon/eryxon-go/syncstate"
 )
 
 // afterAnswer runs f after the n-th answer of a path, before the client sees it.
@@ -629,4 +630,73 @@ func TestANewRowGetsNoDefaultForANull(t *testing.T) {
 	assert.Equal(t, eryxon.Counts{Failed: 3, Created: 1}, report.Jobs.Counts)
 	assert.Len(t, srv.Rows(eryxontest.Jobs), 1)
 	assert.ErrorContains(t, err, "status is null or empty")
+}
+
+// Whether a row is there the server could not be asked: that is no fault of the record.
+func TestARecordThatNobodyCouldLookForIsNotSent(t *testing.T) {
+	for _, entity := range []eryxon.Entity{eryxon.EntityCells, eryxon.EntityJobs} {
+		for _, single := range []bool{false, true} {
+			t.Run(fmt.Sprint(entity, " single=", single), func(t *testing.T) {
+				srv, _ := releaseClient(t, eryxontest.V01)
+				cut := true
+				path := map[eryxon.Entity]string{eryxon.EntityCells: "/functions/v1/api-cells", eryxon.EntityJobs: "/functions/v1/api-erp-sync"}[entity]
+				c := another(t, srv, eryxon.WithHTTPClient(cutOff(srv, path, &cut)), eryxon.WithRelease(eryxon.ReleaseV01))
+				cell, job := eryxon.Cell{ExternalID: "C", Name: "C"}, eryxon.Job{ExternalID: "J", JobNumber: "J", Notes: eryxon.Some("")}
+				status := func() eryxon.Status {
+					var err error
+					var one eryxon.Outcome
+					var many *eryxon.BulkResult
+					switch {
+					case single && entity == eryxon.EntityCells:
+						res, e := c.Cells.Sync(t.Context(), cell)
+						one, err = res.Outcome, e
+					case single:
+						res, e := c.Jobs.Sync(t.Context(), job)
+						one, err = res.Outcome, e
+					case entity == eryxon.EntityCells:
+						many, err = c.Cells.BulkSync(t.Context(), []eryxon.Cell{cell})
+						one = many.Outcomes[0]
+					default:
+						many, err = c.Jobs.BulkSync(t.Context(), []eryxon.Job{job})
+						one = many.Outcomes[0]
+					}
+					if cut {
+						require.ErrorIs(t, err, eryxon.ErrConnection)
+					}
+					return one.Status
+				}
+				assert.Equal(t, eryxon.StatusNotSent, status())
+				cut = false
+				assert.Equal(t, eryxon.StatusCreated, status())
+			})
+		}
+	}
+}
+
+// To a new state every record is new; a resource that was there before stays switched off.
+func TestANewStateSwitchesNoResourceOn(t *testing.T) {
+	for _, single := range []bool{false, true} {
+		srv, c := releaseClient(t, eryxontest.V01, eryxon.WithRelease(eryxon.ReleaseV01))
+		saw := eryxon.Resource{ExternalID: "R", Name: "Saw", Type: "machine", Status: eryxon.Some(eryxon.ResourceAvailable), Active: eryxon.Some(false)}
+		_, err := c.Resources.Sync(t.Context(), saw)
+		require.NoError(t, err)
+		saw.Active = eryxon.Opt[bool]{}
+		c = another(t, srv, eryxon.WithRelease(eryxon.ReleaseV01), eryxon.WithState(syncstate.NewMemory()))
+		if single {
+			_, err = c.Resources.Sync(t.Context(), saw)
+		} else {
+			_, err = c.Resources.BulkSync(t.Context(), []eryxon.Resource{saw})
+		}
+		require.NoError(t, err)
+		row, _ := srv.Row(eryxontest.Resources, "SAP", "R")
+		assert.Equal(t, false, row["active"], "single=%v", single)
+	}
+}
+
+// What no row could help is refused without a look at it.
+func TestNoRowIsLookedAtForNothing(t *testing.T) {
+	srv, c := releaseClient(t, eryxontest.V01, eryxon.WithRelease(eryxon.ReleaseV01))
+	_, err := c.Resources.BulkSync(t.Context(), []eryxon.Resource{{ExternalID: "R", Name: "Saw", Type: "machine", Status: eryxon.Null[eryxon.ResourceStatus]()}})
+	require.ErrorContains(t, err, "status is null")
+	assert.Empty(t, srv.Requests())
 }

@@ -58,7 +58,7 @@ func (d *delivery[R, P]) deliverDropped(list []*sentRecord[R], outcomes []Outcom
 		}
 	}
 	loaded, _ := partition(list, func(s *sentRecord[R]) bool { return !s.lifted && arrived[s.index] })
-	if len(loaded) == 0 || d.e.cfg.leavesNested() || d.e.co.countsOnly() {
+	if len(loaded) == 0 || d.e.cfg.leavesNested() || d.e.co.countsOnly() || d.lone && !d.e.co.isFilling() { // its answer has told
 		return
 	}
 	fills, _, untold := d.fills()
@@ -191,8 +191,8 @@ func deliverLifted[C any, PC recordPtr[C], R any, P recordPtr[R]](of *delivery[R
 	list = screenLifted[C, PC](of.e, list, ambiguous, settled)
 	for len(list) > 0 {
 		e := newEngine[C, PC](of.e.co, of.e.cfg, of.e.flight)
-		d := &delivery[C, PC]{e: e, c: newChunk[C](e.entity), left: searchRequests, doubts: doubtRequests, carried: of.carried}
-		d.done.end = of.done.end
+		d := e.delivery(newChunk[C](e.entity))
+		d.carried, d.done.end = of.carried, of.done.end
 		var later []C
 		for i := range list {
 			r := PC(&list[i])

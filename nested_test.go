@@ -582,3 +582,29 @@ func TestNestedRecordsAreHandedOverOnce(t *testing.T) {
 		assert.Equal(t, tt.log, strings.Count(log.String(), "\n"), name)
 	}
 }
+
+// As in bulks, what a single sync's record carries arrives if the record's row is there,
+// though the record itself was refused.
+func TestASingleSyncsNestedRecordsArriveWithoutIt(t *testing.T) {
+	for release, known := range map[eryxontest.Release]eryxon.Release{eryxontest.V01: eryxon.ReleaseV01, eryxontest.V08: eryxon.ReleaseV08} {
+		t.Run(string(release), func(t *testing.T) {
+			srv, c := releaseClient(t, release, eryxon.WithRelease(known))
+			cell, err := c.Cells.Sync(t.Context(), eryxon.Cell{ExternalID: "C", Name: "Cutting", Color: eryxon.Some("#111111"), Active: eryxon.Some(true)})
+			require.NoError(t, err)
+			_, err = c.Jobs.Sync(t.Context(), eryxon.Job{ExternalID: "J", JobNumber: "J"})
+			require.NoError(t, err)
+			part, err := c.Parts.Sync(t.Context(), steel("P", "J"))
+			require.NoError(t, err)
+			refused := steel("P", "No such job")
+			refused.Operations = cuts("", 1, whole)
+			res, err := c.Parts.Sync(t.Context(), refused)
+			require.ErrorIs(t, err, eryxon.ErrParentNotFound)
+			assert.Equal(t, eryxon.StatusFailed, res.Status)
+			assert.Equal(t, eryxon.StatusCreated, res.Nested[0].Status)
+			op, ok := srv.Row(eryxontest.Operations, "SAP", "O0")
+			require.True(t, ok)
+			assert.Equal(t, part.ID, op["part_id"])
+			assert.Equal(t, cell.ID, op["cell_id"])
+		})
+	}
+}

@@ -66,7 +66,6 @@ type config struct {
 
 	state      State
 	run        *stateRun  // the state, once the call has opened it
-	carrier    *carrier   // of a single sync
 	seen       *sightings // that all calls of a run have seen; nil where each has its own
 	full       bool
 	maxAge     time.Duration

@@ -45,8 +45,8 @@ func (e *engine[R, P]) underWay(k Key) bool {
 // deliverRemembered delivers records of which the state has to know. Before
 // they are sent the state calls what it has of them doubtful, for the server
 // may have them and its answer may never arrive; afterwards it learns what was
-// acknowledged.
-func (d *delivery[R, P]) deliverRemembered(list []*sentRecord[R]) {
+// acknowledged. The error is that the state could not learn it.
+func (d *delivery[R, P]) deliverRemembered(list []*sentRecord[R]) error {
 	run := d.e.delta.run
 	before, err := d.doubtful(list)
 	if err == nil && len(before) > 0 {
@@ -72,9 +72,7 @@ func (d *delivery[R, P]) deliverRemembered(list []*sentRecord[R]) {
 		d.deliver(suspect, false)
 		d.completeNew(list)
 	}
-	if err := run.put(d.acknowledge(list, err == nil)); err != nil && d.done.end == nil {
-		d.done.end = err
-	}
+	return run.put(d.acknowledge(list, err == nil))
 }
 
 // doubtful returns the entries of records that are about to be sent, as they
@@ -171,13 +169,6 @@ func unless[T comparable](o Opt[T], value T) Opt[T] {
 func (s *sentRecord[R]) complete(id string) R {
 	s.memory.entry.ID, s.memory.entry.Detail = id, s.memory.entry.withFlags(flagExists|flagBare)
 	return *s.memory.given
-}
-
-// carrier is what a single sync's record was given as, and what the state had of the
-// records nested in it.
-type carrier struct {
-	entries map[entityKey]StateEntry
-	given   any
 }
 
 // recallNested holds a record that another has carried against what the state had of

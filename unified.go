@@ -145,16 +145,16 @@ func (d *delivery[R, P]) showFirst(list, others []*sentRecord[R], ambiguous bool
 	return list[1:], err
 }
 
-// existence tells rows that exist from those that do not. What can't be told
-// counts as existing, for which no field may be overwritten. The cells are given
-// where they have just been listed.
-func (d *delivery[R, P]) existence(list []*sentRecord[R], cells cellRows) (existing, absent []*sentRecord[R]) {
+// existence tells rows that exist from those that do not. What the server does not tell
+// counts as existing, for which no field may be overwritten; where it can't be asked
+// now the records are settled. The cells are given where they have just been listed.
+func (d *delivery[R, P]) existence(list []*sentRecord[R], cells cellRows, ambiguous bool) (existing, absent []*sentRecord[R]) {
 	if d.c.entity == EntityCells && len(list) > 0 {
 		if d.cells = cells; cells == nil {
 			var err error
 			if d.cells, err = d.e.co.allCells(d.e.flight.goOn, d.e.cfg); err != nil {
-				d.mind(err)
-				return list, nil
+				d.undeliver(list, nil, err, ambiguous)
+				return nil, nil
 			}
 			d.e.flight.seen.sawAll(d.cells)
 		}
@@ -175,7 +175,11 @@ func (d *delivery[R, P]) existence(list []*sentRecord[R], cells cellRows) (exist
 	for i, s := range list {
 		keys[i] = s.key
 	}
-	found, _, err := d.e.co.diffKeys(d.e.flight.goOn, d.e.cfg, d.c.entity, keys, true)
+	found, out, err := d.e.co.diffKeys(d.e.flight.goOn, d.e.cfg, d.c.entity, keys, true)
+	if err != nil && out != nil && !unasked(out) && d.e.co.asksRows(d.c.entity) {
+		d.undeliver(list, out, err, ambiguous)
+		return existing, nil
+	}
 	for _, s := range list {
 		if r := found[s.key]; err == nil && r.status == DiffCreate {
 			absent = append(absent, s)
