@@ -124,16 +124,13 @@ func (d *delivery[R, P]) deliverOne(list []*sentRecord[R], ambiguous bool) {
 
 // deliverBulk sends records in one request, and as many as that takes.
 func (d *delivery[R, P]) deliverBulk(list []*sentRecord[R], ambiguous bool) {
-	if d.e.co.onlyAssumed() { // it may be one by now that overwrites
+	if !d.e.co.countsOnly() || d.e.co.onlyAssumed() { // it may be one by now that overwrites
 		if list = d.withoutHazards(list, ambiguous); len(list) == 0 {
 			return
 		}
 	}
 	if d.e.co.countsOnly() {
 		d.deliverCounted(list, ambiguous)
-		return
-	}
-	if list = d.withoutHazards(list, ambiguous); len(list) == 0 {
 		return
 	}
 	if d.lone {

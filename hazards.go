@@ -136,7 +136,7 @@ func hazards(c *checker, r any) {
 		keepsText("customer", r.Customer)
 		keeps("due_date", r.DueDate.IsNull())
 		if r.Priority.IsNull() {
-			fills(c, "priority", r.Priority)
+			replaces(c, "priority", r.Priority)
 		}
 		keepsText("notes", r.Notes)
 		keepsStatus(r.Status)
@@ -145,8 +145,8 @@ func hazards(c *checker, r any) {
 			hazards(c.within("parts", i), &r.Parts[i])
 		}
 	case *Part:
-		fills(c, "material", r.Material)
-		fills(c, "quantity", r.Quantity)
+		replaces(c, "material", r.Material)
+		replaces(c, "quantity", r.Quantity)
 		keepsText("notes", r.Notes)
 		keepsStatus(r.Status)
 		drops(r.Extra, "metadata")
@@ -154,24 +154,24 @@ func hazards(c *checker, r any) {
 			hazards(c.within("operations", i), &r.Operations[i])
 		}
 	case *Operation:
-		fills(c, "sequence", r.Sequence)
+		replaces(c, "sequence", r.Sequence)
 		if r.EstimatedTimeMinutes.state != optValue {
-			fills(c, "estimated_time_minutes", r.EstimatedTimeMinutes)
+			replaces(c, "estimated_time_minutes", r.EstimatedTimeMinutes)
 		}
 		keepsText("notes", r.Notes)
 		keepsStatus(r.Status)
 		drops(r.Extra, "")
 	case *Cell:
-		fills(c, "color", r.Color)
+		replaces(c, "color", r.Color)
 		if r.Active.state != optValue {
-			fills(c, "active", r.Active)
+			replaces(c, "active", r.Active)
 		}
 		never("sequence", r.Sequence.IsNull())
 		drops(r.Extra, "")
 	case *Resource:
-		fills(c, "status", r.Status)
+		replaces(c, "status", r.Status)
 		if r.Active.IsNull() {
-			fills(c, "active", r.Active)
+			replaces(c, "active", r.Active)
 		}
 		keepsText("description", r.Description)
 		keepsText("identifier", r.Identifier)
@@ -180,9 +180,9 @@ func hazards(c *checker, r any) {
 	}
 }
 
-// fills complains of a field for which a filling server has a default that it
+// replaces complains of a field for which a filling server has a default that it
 // takes for a value of nothing, too.
-func fills[T comparable](c *checker, name string, o Opt[T]) {
+func replaces[T comparable](c *checker, name string, o Opt[T]) {
 	var zero T
 	switch {
 	case !o.IsSet():

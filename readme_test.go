@@ -1,6 +1,7 @@
 package eryxon_test
 
 import (
+	"cmp"
 	"go/ast"
 	"go/doc/comment"
 	"go/parser"
@@ -110,13 +111,14 @@ func TestReadmeIsComplete(t *testing.T) {
 			t.Errorf("README.md does not tell of the status %s", s)
 		}
 	}
-	for _, link := range regexp.MustCompile(`\]\(([^)#]+)\)`).FindAllStringSubmatch(readme, -1) {
-		assert.FileExists(t, link[1])
-	}
-	for _, link := range regexp.MustCompile(`\]\(#([^)]+)\)`).FindAllStringSubmatch(readme, -1) {
-		heading := regexp.MustCompile(`(?mi)^#+ ` + strings.ReplaceAll(link[1], "-", " ") + `$`)
-		if !heading.MatchString(readme) {
-			t.Errorf("README.md has no heading for #%s", link[1])
+	for _, page := range []string{"README.md", "SERVERS.md"} {
+		for _, link := range regexp.MustCompile(`\]\(([^)#:]*)(?:#([^)]+))?\)`).FindAllStringSubmatch(read(t, page), -1) {
+			to := cmp.Or(link[1], page)
+			assert.FileExists(t, to)
+			heading := regexp.MustCompile(`(?mi)^#+ ` + strings.ReplaceAll(link[2], "-", " ") + `$`)
+			if link[2] != "" && !heading.MatchString(read(t, to)) {
+				t.Errorf("%s links to #%s in %s, which has no such heading", page, link[2], to)
+			}
 		}
 	}
 }
