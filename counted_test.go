@@ -1,6 +1,7 @@
 package eryxon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -337,4 +338,43 @@ func TestACellThatIsNotGivenBackWhatItHad(t *testing.T) {
 	assert.Equal(t, StatusUnknown, res.Status)
 	row, _ := srv.Row(eryxontest.Cells, "SAP", "C")
 	assert.Equal(t, "New", row["name"])
+}
+
+// Who has given up waiting makes no request, though it is its turn.
+func TestNobodyTakesATurnAfterTheEnd(t *testing.T) {
+	c, _ := onWire(t)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 64 { // a select of two that are ready takes either
+		_, err := c.core.turnToMake(EntityJobs)(ended)
+		require.ErrorIs(t, err, context.Canceled)
+	}
+	end, err := c.core.turnToMake(EntityJobs)(t.Context())
+	require.NoError(t, err, "and keeps it from nobody")
+	end()
+}
+
+// What a request may have written is not failed because another route refuses it.
+func TestWhatMayBeWrittenIsNotFailed(t *testing.T) {
+	together := `{"action":"error","external_id":%q,"error":"invalid input"}`
+	results := make([]string, 4)
+	for i := range results {
+		results[i] = fmt.Sprintf(together, fmt.Sprintf("SO-%05d", i))
+	}
+	refusedTogether := answer(200, `{"success":true,"data":{"summary":{},"entities":{"jobs":{"total":4,"created":0,"updated":0,"skipped":0,"errors":4,"results":[`+strings.Join(results, ",")+`]}}}}`)
+	refused, gone := refusal(409, "CONFLICT", "no"), refusal(404, "NOT_FOUND", "no such function")
+	for name, tt := range map[string]struct {
+		n       int
+		answers []httpmock.Responder
+	}{
+		"an answer that took too long": {2, []httpmock.Responder{answer(546, ""), gone, gone, refused}},
+		"a bulk whose answer was lost": {4, []httpmock.Responder{refusedTogether, answer(503, ""), gone, refused}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, _ := scripted(t, tt.answers, once(), WithRelease(ReleaseV08))
+			res, err := c.Jobs.BulkSync(t.Context(), jobs(tt.n))
+			require.ErrorIs(t, err, ErrUnknownOutcome)
+			assert.Equal(t, Counts{Unknown: tt.n}, res.Counts)
+		})
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -410,4 +411,44 @@ func TestARenamedCellInDoubtKeepsWhatItHas(t *testing.T) {
 	row, _ := srv.Row(eryxontest.Cells, "SAP", "C")
 	assert.Equal(t, "New", row["name"])
 	assert.Equal(t, false, row["active"])
+}
+
+// Whichever way an answer is missing, a status that may not have been written follows.
+func TestAStatusFollowsWhicheverWayTheAnswerIsMissing(t *testing.T) {
+	for name, lose := range map[string]func(*http.Response) (*http.Response, error){
+		"connection": func(*http.Response) (*http.Response, error) { return nil, io.ErrUnexpectedEOF },
+		"timeout":    func(*http.Response) (*http.Response, error) { return nil, os.ErrDeadlineExceeded },
+		"server": func(r *http.Response) (*http.Response, error) {
+			r.StatusCode = http.StatusServiceUnavailable
+			return r, nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv, _ := releaseClient(t, eryxontest.V01)
+			hc := srv.Client()
+			next, run := hc.Transport, 1
+			hc.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+				if run == 1 {
+					return nil, io.ErrUnexpectedEOF
+				}
+				resp, err := next.RoundTrip(r)
+				if run == 2 && err == nil {
+					_ = resp.Body.Close()
+					resp.Body = http.NoBody
+					return lose(resp)
+				}
+				return resp, err
+			})
+			client := another(t, srv, eryxon.WithHTTPClient(hc), eryxon.WithRelease(eryxon.ReleaseV01), eryxon.WithState(syncstate.NewMemory()))
+			for ; run <= 2; run++ {
+				res, err := client.Jobs.BulkSync(t.Context(), heldJobs(1, eryxon.Some(eryxon.WorkOnHold)))
+				require.ErrorIs(t, err, eryxon.ErrUnknownOutcome)
+				require.Equal(t, 1, res.Counts.Unknown)
+			}
+			_, err := client.Jobs.BulkSync(t.Context(), heldJobs(1, eryxon.Some(eryxon.WorkOnHold)))
+			require.NoError(t, err)
+			row, _ := srv.Row(eryxontest.Jobs, "SAP", "J0")
+			assert.Equal(t, "on_hold", row["status"])
+		})
+	}
 }

@@ -16,11 +16,11 @@ const (
 	makesNone
 )
 
-// alone makes an attempt wait until no other of the client's makes rows through the
+// turnToMake makes an attempt wait until no other of the client's makes rows through the
 // unified endpoint. All new rows of a request are one transaction there, which
 // counts them in a row of the tenant's: two at once wait for that row, and take
 // longer than one after the other. Updates are not counted, and wait for nobody.
-func (co *core) alone(e Entity) func(context.Context) (end func(), err error) {
+func (co *core) turnToMake(e Entity) func(context.Context) (end func(), err error) {
 	d := &co.shared.dialect
 	return func(ctx context.Context) (func(), error) {
 		if marked(d, &d.makes, e) == makesNone {
@@ -243,7 +243,7 @@ func (d *delivery[R, P]) unified(list []*sentRecord[R], ambiguous, hasBad bool) 
 	// Its own hash does not follow changes made inside the MES.
 	body = append(body, `,"options":{"skip_unchanged":false}}`...)
 	var answer *erpAnswer
-	out := d.post(erpSyncPath, body, list, ambiguous, d.e.co.alone(d.c.entity), func(b []byte) (*envelope, error) {
+	out := d.post(erpSyncPath, body, list, ambiguous, d.e.co.turnToMake(d.c.entity), func(b []byte) (*envelope, error) {
 		var err error
 		answer, err = readERP(b, d.e.co.redact)
 		return &answer.envelope, err
