@@ -30,6 +30,8 @@ type sentRecord[R any] struct {
 	vetted       bool // it was found to be new, so there is nothing to overwrite
 	relinked     bool // its parents' ids were asked for again
 	maybeWritten bool // an earlier request, which the delivery does not know of, may have written it
+	mayBeRemade  bool // its row was there, and one of those that it went with was made anew
+	remade       bool // it was its own
 	suspect      bool // some of the records that it went with were lost
 	isNew        bool // it is known to have no row, and goes with all that one can't do without
 	pinned       bool // it names its parent by an id that it was not given

@@ -196,8 +196,9 @@ type memory[R any] struct {
 	doubted bool
 }
 
-// look holds a record against the state. Unchanged records need no sending; of
-// the others only what the ERP owns is sent where their row may exist.
+// look holds a record against the state. Unchanged records need no sending (less is
+// what of them is sent all the same); of the others only what the ERP owns is sent where
+// their row may exist.
 func (d *delta[R, P]) look(r P, key Key) (m memory[R], send P, unchanged bool, err error) {
 	if m.entry, err = d.run.get(d.entity, key); err != nil {
 		return m, r, false, err
@@ -219,12 +220,22 @@ func (d *delta[R, P]) look(r P, key Key) (m memory[R], send P, unchanged bool, e
 		}
 	}
 	m.whole = flags&(flagExists|flagTried) == 0 || flags&(flagInactive|flagBare) != 0
-	if unchanged || m.whole || lean == r {
-		return m, r, unchanged, nil
+	if unchanged {
+		return m, r, true, nil
+	}
+	send, err = d.less(&m, r, lean)
+	return m, send, false, err
+}
+
+// less is what of a record is sent, of which the lean one lacks what is the shop
+// floor's.
+func (d *delta[R, P]) less(m *memory[R], r, lean P) (send P, err error) {
+	if m.whole || lean == r {
+		return r, nil
 	}
 	given := *r
 	m.given = &given
-	return m, lean, false, d.keepNew(lean, r)
+	return lean, d.keepNew(lean, r)
 }
 
 // carries reports whether the records nested in one have not been sent in

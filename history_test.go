@@ -452,3 +452,79 @@ func TestAStatusFollowsWhicheverWayTheAnswerIsMissing(t *testing.T) {
 		})
 	}
 }
+
+// A single sync always goes, and leaves the shop floor what is the shop floor's all the
+// same, unchanged or not.
+func TestASingleSyncUndoesNothing(t *testing.T) {
+	for _, release := range []eryxontest.Release{eryxontest.Documented, eryxontest.V01, eryxontest.V08} {
+		t.Run(string(release), func(t *testing.T) {
+			srv, foreman := releaseClient(t, release)
+			c := another(t, srv, eryxon.WithState(syncstate.NewMemory()))
+			job := heldJobs(1, eryxon.Some(eryxon.WorkOnHold))[0]
+			res, err := c.Jobs.Sync(t.Context(), job)
+			require.NoError(t, err)
+			require.Equal(t, eryxon.StatusCreated, res.Status)
+			_, err = foreman.Jobs.Sync(t.Context(), heldJobs(1, eryxon.Some(eryxon.WorkInProgress))[0])
+			require.NoError(t, err)
+			before := len(srv.Requests())
+			res, err = c.Jobs.Sync(t.Context(), job)
+			require.NoError(t, err)
+			assert.Equal(t, eryxon.StatusUpdated, res.Status)
+			assert.Greater(t, len(srv.Requests()), before)
+			row, _ := srv.Row(eryxontest.Jobs, "SAP", "J0")
+			assert.Equal(t, "in_progress", row["status"])
+		})
+	}
+}
+
+// Rows that were there and are gone are made anew: with all that a new one has, while what
+// the shop floor has made of the others stays.
+func TestARowThatIsMadeAnewHasItsStatus(t *testing.T) {
+	for _, n := range []int{3, 10, 40} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			srv, setup := releaseClient(t, eryxontest.V08)
+			c := another(t, srv, eryxon.WithState(syncstate.NewMemory()))
+			_, err := setup.SyncAll(t.Context(), shopFloor("P"))
+			require.NoError(t, err)
+			ops := cuts("P", n, func(o *eryxon.Operation) { whole(o); o.Status = eryxon.Some(eryxon.WorkOnHold) })
+			_, err = c.Operations.BulkSync(t.Context(), ops)
+			require.NoError(t, err)
+			rows := map[eryxontest.Entity][]eryxontest.Row{}
+			for _, e := range []eryxontest.Entity{eryxontest.Cells, eryxontest.Jobs, eryxontest.Parts, eryxontest.Operations} {
+				rows[e] = srv.Rows(e)
+			}
+			srv.Reset()
+			for e, list := range rows {
+				for _, row := range list {
+					switch row["external_id"] {
+					case "O1":
+						continue // as if it had never been
+					case "O2":
+						row["status"] = "in_progress"
+					}
+					srv.Seed(e, row)
+				}
+			}
+			for i := range ops {
+				ops[i].Notes = eryxon.Some("changed")
+			}
+			res, _ := c.Operations.BulkSync(t.Context(), ops)
+			for i, o := range res.Outcomes {
+				row, _ := srv.Row(eryxontest.Operations, "SAP", o.Key.ExternalID)
+				want := "on_hold"
+				if i == 2 {
+					want = "in_progress"
+				}
+				if o.Status.Success() {
+					assert.Equal(t, want, row["status"], "%s %s", o.Key, o.Status)
+				} else {
+					assert.ErrorContains(t, o.Err, "WithoutCreateOnly")
+				}
+				assert.Equal(t, "changed", row["notes"])
+			}
+			if n <= 20 {
+				assert.Equal(t, n, res.Counts.Succeeded(), res.Counts)
+			}
+		})
+	}
+}

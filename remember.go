@@ -1,6 +1,7 @@
 package eryxon
 
 import (
+	"encoding/json"
 	"errors"
 	"slices"
 	"time"
@@ -12,6 +13,9 @@ import (
 func (e *engine[R, P]) recall(r P, o *Outcome) (m *memory[R], send P, unchanged bool) {
 	underWay := e.underWay(o.Key) // before the look: it may be through right after it
 	known, send, unchanged, err := e.delta.look(r, o.Key)
+	if err == nil && unchanged && underWay {
+		send, err = e.delta.less(&known, r, e.delta.ownedByERP(r))
+	}
 	if err != nil {
 		if e.end == nil {
 			e.end = err
@@ -133,7 +137,7 @@ func (s *sentRecord[R]) isBare() bool {
 // have been: where the answer does not tell, they are sent rather than missing for good,
 // if they are others than a new row has anyway.
 func (d *delivery[R, P]) madeBare(s *sentRecord[R], o *Outcome) bool {
-	return o.Status == StatusCreated || o.Status == StatusSynced && s.isBare() && d.lacksMore(s)
+	return o.Status == StatusCreated || o.Status == StatusSynced && (s.remade || s.isBare() && d.lacksMore(s))
 }
 
 // lacksMore reports that what was left out of a record is not what servers give a new
@@ -154,6 +158,26 @@ func (d *delivery[R, P]) lacksMore(s *sentRecord[R]) bool {
 		r.Status, r.Active = unless(r.Status, ResourceAvailable), unless(r.Active, true)
 	}
 	return d.hasFloor(P(&given))
+}
+
+// isAsMade reports a row that holds, of what the shop floor owns, what servers give a new
+// one by themselves.
+func isAsMade(r any, row json.RawMessage) bool {
+	var has struct {
+		Status string `json:"status"`
+		Active bool   `json:"active"`
+	}
+	if json.Unmarshal(row, &has) != nil {
+		return false
+	}
+	switch r.(type) {
+	case *Cell:
+		return has.Active
+	case *Resource:
+		return has.Active && has.Status == string(ResourceAvailable)
+	default:
+		return has.Status == string(WorkNotStarted)
+	}
 }
 
 // unless returns the field, unset where it has the value.
@@ -367,7 +391,10 @@ func (d *delivery[R, P]) acknowledgeNested(entries []StateEntry, o *Outcome, car
 // acknowledged is the entry of a record that the server is known to hold. What
 // became of records nested in it must be known too, or they are sent again.
 func (d *delta[R, P]) acknowledged(s *sentRecord[R], o *Outcome, now time.Time) StateEntry {
-	entry := StateEntry{Entity: d.entity, Key: s.key, ID: cmpOr(o.ID, s.memory.entry.ID), Time: now}
+	entry := StateEntry{Entity: d.entity, Key: s.key, ID: o.ID, Time: now}
+	if o.Status != StatusCreated || s.memory.entry.flags()&flagBare != 0 { // else the row that had the old one is gone
+		entry.ID = cmpOr(o.ID, s.memory.entry.ID)
+	}
 	if d.cfg.deactivate {
 		entry.Detail = entry.withFlags(flagExists | flagInactive)
 		return entry

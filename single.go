@@ -52,11 +52,14 @@ func (s *syncer[R, P, Row]) sync(ctx context.Context, r P, opts []CallOption) (*
 	e := newEngine[R, P](s.co, &cfg, f)
 	send, known := r, (*memory[R])(nil)
 	if e.delta != nil { // which has it sent, unchanged or not
-		m, lean, _, err := e.delta.look(r, res.Key)
+		m, some, unchanged, err := e.delta.look(r, res.Key)
+		if err == nil && unchanged {
+			some, err = e.delta.less(&m, r, e.delta.ownedByERP(r))
+		}
 		if err != nil {
 			return res, res.close(err)
 		}
-		send, known = lean, &m
+		send, known = some, &m
 	}
 	c := newChunk[R](s.entity)
 	if _, err := add(c, send, res.Key, 0, cfg.source, math.MaxInt); err != nil {
@@ -149,6 +152,7 @@ func (d *delivery[R, P]) stored(s *sentRecord[R], out *result, status Status, id
 	if !d.e.co.countsOnly() {
 		d.dialect().sawSingle(out)
 	}
+	s.remade = s.mayBeRemade && isAsMade(P(&s.record), out.row)
 	if s.isNew && status == StatusUpdated {
 		d.strange(s, out, id)
 		return

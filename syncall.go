@@ -388,7 +388,7 @@ func (l *sliceLane[R, P]) outcomes() []Outcome {
 func (r *syncRun) slices(ctx context.Context, co *core, data Dataset) {
 	f := newFlight(ctx, co, &co.cfg)
 	defer f.close()
-	f.seen.keepMade()
+	f.seen.keepMade() // in a sequence one may come twice
 	jobs, parts, ops := data.Jobs.slice, data.Parts.slice, data.Operations.slice
 	if !co.cfg.keepNested {
 		jobs, parts, ops = lift(jobs, parts, ops)

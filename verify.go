@@ -3,6 +3,7 @@ package eryxon
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"math"
 	"net/http"
 	"net/url"
@@ -451,5 +452,36 @@ func (d *delivery[R, P]) recount(list []*sentRecord[R], out *result, created, up
 	case updated == len(list) && second.created == 0:
 		status = StatusUpdated
 	}
+	first := len(d.done.outcomes)
 	d.findLost(list, again, second.created, status)
+	if status == StatusSynced && created > 0 {
+		d.tellRemade(list, first)
+	}
 }
+
+// tellRemade finds out which of the records that went, from an outcome on, as updates of
+// rows that were there the server has made anew, for their rows were gone: those lack
+// what the shop floor owns. Only a row shows it.
+func (d *delivery[R, P]) tellRemade(list []*sentRecord[R], first int) {
+	lean := make(map[int]*sentRecord[R])
+	for _, s := range list {
+		if s.memory != nil && s.memory.given != nil && !s.isBare() && d.lacksMore(s) {
+			lean[s.index] = s
+		}
+	}
+	var open []*sentRecord[R]
+	d.done.outcomes = append(d.done.outcomes[:first], slices.DeleteFunc(d.done.outcomes[first:], func(o Outcome) bool {
+		s := lean[o.Index]
+		if s == nil || o.Status != StatusSynced {
+			return false
+		}
+		s.mayBeRemade = true
+		open = append(open, s)
+		return true
+	})...)
+	few := d.take(len(open))
+	d.deliverSingly(open[:few], true)
+	d.doubt(open[few:], &result{}, errRemade)
+}
+
+var errRemade = errors.New("some of the rows were gone, and the server made them anew without telling which: what is the shop floor's, such as the status, may be missing; set it in the MES, or sync it with WithoutCreateOnly")
