@@ -38,7 +38,7 @@ func omitAbsent(d *dialect, r any) {
 // withoutOmitted has records that are sent as documented go without what the server is
 // known to lack, if they may.
 func (d *delivery[R, P]) withoutOmitted(list []*sentRecord[R], ambiguous bool) []*sentRecord[R] {
-	if !d.e.cfg.omitMissing {
+	if !d.e.cfg.omitMissing || d.c.entity != EntityJobs { // no others have such fields
 		return list
 	}
 	return d.rewrite(list, ambiguous, func(r P) error { omitAbsent(d.dialect(), r); return nil })

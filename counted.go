@@ -27,20 +27,20 @@ func (d *delivery[R, P]) deliverCounted(list []*sentRecord[R], ambiguous bool) {
 		d.settleUnsent(list, ambiguous)
 		return
 	}
-	if lack := d.lack(); lack != nil && !d.lone {
+	if lack := d.lack(); lack != nil {
 		d.refuse(list, lack)
 		return
 	}
 	first := len(d.done.outcomes)
 	ready := d.translateAll(list, ambiguous)
 	switch {
-	case len(ready) == 0 && d.lone && errors.Is(d.done.outcomes[first].Err, ErrUnsupported) && d.e.co.unifiedEntity(d.c.entity):
+	case len(ready) == 0 && d.byItself && errors.Is(d.done.outcomes[first].Err, ErrUnsupported) && d.e.co.unifiedEntity(d.c.entity):
 		d.done.outcomes = d.done.outcomes[:first] // the unified endpoint finds a job that it does not name
 		d.unify(list, ambiguous)
 	case len(ready) == 0:
-	case d.lone && d.unifiedOnly(ready[0]):
+	case d.byItself && d.unifiedOnly(ready[0]):
 		d.unify(ready, ambiguous)
-	case d.lone:
+	case d.byItself:
 		d.deliverSingly(ready, ambiguous)
 	case d.e.cfg.noChecks:
 		d.deliverUnchecked(ready, ambiguous)
@@ -68,7 +68,7 @@ func (d *delivery[R, P]) translateAll(list []*sentRecord[R], ambiguous bool) []*
 	var names []string
 	jobs, parts := map[Key]string{}, map[Key]string{}
 	var cells map[string][]string
-	unified := d.c.entity == EntityParts && co.unifiedEntity(EntityParts) && !cfg.noChecks && !d.lone
+	unified := d.c.entity == EntityParts && co.unifiedEntity(EntityParts) && !cfg.noChecks && !d.byItself
 	var jobKeys []Key
 	for _, s := range list {
 		switch r := any(P(&s.record)).(type) {

@@ -17,15 +17,15 @@ const (
 // delivery is a worker's job: to get one chunk through, in one request or in
 // as many as it takes, and to settle each of its records once.
 type delivery[R any, P recordPtr[R]] struct {
-	e       *engine[R, P]
-	c       *chunk[R]
-	done    finishedChunk
-	lone    bool    // it is a single sync's, whose record goes by itself
-	answer  *result // to that
-	landed  bool    // something of the chunk is known to have arrived
-	left    int     // requests that the search may still make
-	doubts  int     // requests that may still be made to find out what a bulk has not written
-	scratch checker // allocated once, not once a record
+	e        *engine[R, P]
+	c        *chunk[R]
+	done     finishedChunk
+	byItself bool    // it is a single sync's record, and goes by one unless nothing but a bulk takes it
+	answer   *result // to the last single sync
+	landed   bool    // something of the chunk is known to have arrived
+	left     int     // requests that the search may still make
+	doubts   int     // requests that may still be made to find out what a bulk has not written
+	scratch  checker // allocated once, not once a record
 	// refusedTogether counts answers that refused records for another's fault,
 	// searched the requests that looked for it.
 	refusedTogether, searched int
@@ -133,7 +133,7 @@ func (d *delivery[R, P]) deliverBulk(list []*sentRecord[R], ambiguous bool) {
 		d.deliverCounted(list, ambiguous)
 		return
 	}
-	if d.lone {
+	if d.byItself {
 		d.deliverSingly(d.withoutOmitted(list, ambiguous), ambiguous)
 		return
 	}

@@ -418,27 +418,23 @@ func (co *core) mayCount() bool {
 	return d.paged && d.release == ReleaseUnknown && co.cfg.release == ReleaseUnknown && !co.shared.limiter.metered()
 }
 
-// sawRow recognises a server that counts by the answer to a single sync: of those
-// that list in pages it alone sends the row.
-func (d *dialect) sawRow(out *result) {
+// sawSingle recognises a server by the answer to a single sync: of those that list in
+// pages the one that counts alone sends the row; of the others, the one that fills, which
+// takes no request ids.
+func (co *core) sawSingle(out *result) {
 	if out.row == nil {
 		return
 	}
+	d := &co.shared.dialect
 	d.mu.Lock()
 	paged := d.paged
 	d.mu.Unlock()
 	if paged {
 		d.saw(ReleaseV08)
 	}
-}
-
-// sawSingle recognises a filling server by the answer to a single sync: it
-// sends the row and takes no request ids.
-func (d *dialect) sawSingle(out *result) {
-	if out.row == nil || out.header.Get("X-Request-Id") != "" {
-		return
+	if !co.countsOnly() && out.header.Get("X-Request-Id") == "" {
+		d.learn(fillingYes)
 	}
-	d.learn(fillingYes)
 }
 
 // diffable reports whether the unified endpoint can tell of the entity's keys

@@ -43,7 +43,11 @@ func (d *delivery[R, P]) withoutHazards(list []*sentRecord[R], ambiguous bool) [
 		case d.hazards(s) != nil:
 			d.refuseHazard(s, ambiguous)
 		case statusSet(P(&s.record)) && !knownStatus(P(&s.record)):
+			first := len(d.done.outcomes)
 			d.deliverSingly([]*sentRecord[R]{s}, ambiguous)
+			if ambiguous { // the request that may have written it has not looked at the status
+				d.doubtFailed(first)
+			}
 		default:
 			safe = append(safe, s)
 		}

@@ -58,7 +58,7 @@ func (d *delivery[R, P]) deliverDropped(list []*sentRecord[R], outcomes []Outcom
 		}
 	}
 	loaded, _ := partition(list, func(s *sentRecord[R]) bool { return !s.lifted && arrived[s.index] })
-	if len(loaded) == 0 || d.e.cfg.leavesNested() || d.e.co.countsOnly() || d.lone && !d.e.co.isFilling() { // its answer has told
+	if len(loaded) == 0 || d.e.cfg.leavesNested() || d.e.co.countsOnly() || d.byItself && !d.e.co.isFilling() { // its answer has told
 		return
 	}
 	fills, _, untold := d.fills()

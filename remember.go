@@ -49,7 +49,8 @@ func (e *engine[R, P]) underWay(k Key) bool {
 // deliverRemembered delivers records of which the state has to know. Before
 // they are sent the state calls what it has of them doubtful, for the server
 // may have them and its answer may never arrive; afterwards it learns what was
-// acknowledged. The error is that the state could not learn it.
+// acknowledged. The error is that it could not; where it could not be asked beforehand
+// nothing is sent.
 func (d *delivery[R, P]) deliverRemembered(list []*sentRecord[R]) error {
 	run := d.e.delta.run
 	before, err := d.doubtful(list)
@@ -252,7 +253,8 @@ func (d *delivery[R, P]) completeNew(list []*sentRecord[R]) {
 	for _, o := range d.done.outcomes {
 		if s := lean[o.Index]; s != nil && d.madeBare(s, &o) {
 			s.record = s.complete(o.ID)
-			alone := s.alone()
+			alone := s.record
+			leaveNested(P(&alone))
 			if own, err := P(&alone).appendJSON(nil, d.e.cfg.source); err == nil {
 				s.own, s.isNew, s.nested, was[s.index] = own, false, nil, o
 				again, bare = append(again, s), append(bare, s.memory.entry)

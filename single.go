@@ -68,7 +68,7 @@ func (s *syncer[R, P, Row]) sync(ctx context.Context, r P, opts []CallOption) (*
 	}
 	c.sent[0].memory = known
 	d := e.delivery(c)
-	d.lone = true
+	d.byItself = true
 	if e.delta != nil {
 		untold(d.deliverRemembered(c.live()))
 	} else {
@@ -76,10 +76,9 @@ func (s *syncer[R, P, Row]) sync(ctx context.Context, r P, opts []CallOption) (*
 	}
 	res.Outcome = d.done.outcomes[0]
 	res.Record = nil
-	if d.answer != nil {
+	res.Response = &Response{RequestID: res.RequestID, Attempts: res.Attempts}
+	if d.answer != nil && d.answer.requestID == res.RequestID { // else another has decided the outcome
 		res.Response, res.Row = d.answer.response(), decodeRow[Row](d.answer.row)
-	} else {
-		res.Response = &Response{RequestID: res.RequestID, Attempts: res.Attempts}
 	}
 	if res.Err != nil {
 		return res, res.Err
@@ -101,7 +100,7 @@ func (d *delivery[R, P]) deliverSingly(list []*sentRecord[R], ambiguous bool) {
 
 // single syncs one record by itself and settles it.
 func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
-	if lack := d.lack(); lack != nil && !d.lone {
+	if lack := d.lack(); lack != nil {
 		d.refuse([]*sentRecord[R]{s}, lack)
 		return
 	}
@@ -112,9 +111,7 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 	counted := d.e.co.countsOnly()
 	out, status, id, cause := d.e.co.putOne(d.e.flight.goOn, d.e.flight.wire, d.e.cfg, d.c.entity, s.key, body, ambiguous || s.maybeWritten, d.knownLost)
 	d.count(out, len(body))
-	if d.lone {
-		d.answer = out
-	}
+	d.answer = out
 	if cause == nil {
 		d.stored(s, out, status, id)
 		return
@@ -122,7 +119,7 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 	if d.goesOn(s, status, cause, counted, ambiguous) {
 		return
 	}
-	if said := understand(messageOf(cause)); !d.lone && said.kind == ErrMissingColumn && said.field == "sync_hash" {
+	if said := understand(messageOf(cause)); said.kind == ErrMissingColumn && said.field == "sync_hash" {
 		cause = missingColumnError(d.c.entity, "sync_hash", messageOf(cause))
 		mark(d.dialect(), &d.dialect().lacking, d.c.entity, cause)
 	}
@@ -148,10 +145,7 @@ func (d *delivery[R, P]) single(s *sentRecord[R], ambiguous bool) {
 // stored settles a record of which a single sync's answer is a success.
 func (d *delivery[R, P]) stored(s *sentRecord[R], out *result, status Status, id string) {
 	mark(d.dialect(), &d.dialect().proven, d.c.entity, true)
-	d.dialect().sawRow(out)
-	if !d.e.co.countsOnly() {
-		d.dialect().sawSingle(out)
-	}
+	d.e.co.sawSingle(out)
 	s.remade = s.mayBeRemade && isAsMade(P(&s.record), out.row)
 	if s.isNew && status == StatusUpdated {
 		d.strange(s, out, id)
@@ -176,24 +170,39 @@ func (d *delivery[R, P]) stored(s *sentRecord[R], out *result, status Status, id
 // the record went, to be one that counts.
 func (d *delivery[R, P]) goesOn(s *sentRecord[R], status Status, cause error, counted, ambiguous bool) bool {
 	list, refusal := []*sentRecord[R]{s}, messageOf(cause)
-	news := d.dialect().sawAbsent(d.c.entity, refusal)
+	missing := understand(refusal).kind == ErrMissingColumn
+	d.dialect().sawAbsent(d.c.entity, refusal)
 	recognised := d.dialect().sawRefusal(cause) && !counted && d.e.co.countsOnly()
-	relinked := status == StatusFailed && d.relink(s, cause) || d.provenNew(s, refusal)
+	helped := status == StatusFailed && d.relink(s, cause) || d.provenNew(s, refusal) // whichever way it goes
 	switch {
 	case recognised:
-		d.answer = nil
 		d.deliverCounted(list, ambiguous)
-	case d.lone && counted && understand(refusal).kind == ErrMissingColumn && d.unifiedOnly(s):
+	case d.byItself && counted && missing && d.unifiedOnly(s):
 		d.unify(list, ambiguous)
-	case news && d.e.cfg.omitMissing && counted:
-		d.deliverSingly(d.translateAll(list, ambiguous), ambiguous)
-	case news && d.e.cfg.omitMissing:
-		d.deliverSingly(d.withoutOmitted(list, ambiguous), ambiguous)
-	case relinked:
+	case helped:
 		d.single(s, ambiguous)
+	case missing && d.e.cfg.omitMissing && d.c.entity == EntityJobs:
+		return d.goWithout(s, counted, ambiguous)
 	default:
 		return false
 	}
+	return true
+}
+
+// goWithout delivers a job without what the server is known to lack, and reports whether
+// there was something to leave out: it may have gone with it while another call found
+// that out.
+func (d *delivery[R, P]) goWithout(s *sentRecord[R], counted, ambiguous bool) bool {
+	was, list := d.c.json(s), []*sentRecord[R]{s}
+	if counted {
+		list = d.translateAll(list, ambiguous)
+	} else {
+		list = d.withoutOmitted(list, ambiguous)
+	}
+	if len(list) > 0 && bytes.Equal(was, d.c.json(s)) {
+		return false
+	}
+	d.deliverSingly(list, ambiguous)
 	return true
 }
 
@@ -202,17 +211,23 @@ func (d *delivery[R, P]) goesOn(s *sentRecord[R], status Status, cause error, co
 func (d *delivery[R, P]) finishSingly(list []*sentRecord[R], status Status) {
 	first := len(d.done.outcomes)
 	d.deliverSingly(list, true)
+	d.doubtFailed(first)
+	d.synced(first, status)
+}
+
+// doubtFailed makes failed outcomes unknown, from one on: another request has written
+// part of the records, or may have.
+func (d *delivery[R, P]) doubtFailed(first int) {
 	for i := range d.done.outcomes[first:] {
 		if o := &d.done.outcomes[first+i]; o.Status == StatusFailed {
 			o.doubt()
 		}
 	}
-	d.synced(first, status)
 }
 
 // unify delivers a single sync's record by the unified endpoint, since no other takes it.
 func (d *delivery[R, P]) unify(list []*sentRecord[R], ambiguous bool) {
-	d.lone, d.answer = false, nil
+	d.byItself = false
 	d.deliverUnified(d.translateAll(list, ambiguous), ambiguous)
 }
 
@@ -270,6 +285,9 @@ func (co *core) putOne(ctx, wire context.Context, cfg *config, e Entity, key Key
 		return out, statusOf(out.fate), "", out.err
 	}
 	status, id, why := answer.judge(key, out.status, out.ambiguous)
+	if status == StatusUnknown && id == "" {
+		out.row = nil // it is another record's
+	}
 	said := complaint{kind: ErrBadAnswer}
 	switch {
 	case why == "" && status != StatusCreated && !cfg.overwrite && notCleared(body, out.row) != "":
