@@ -313,6 +313,9 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 	passedOver, untold := d.passesOverStatus(list, found)
 	for i, s := range list {
 		f := &found[i]
+		if f.status.Success() && diffable(d.c.entity) { // of the others servers tell nothing anyway, or by their list
+			d.dialect().sawThere(d.c.entity, s.key, f.id)
+		}
 		if s.vetted && first && f.wasThere() {
 			if d.madeWithParent(s) {
 				text := "it was there, of another part, and the server has overwritten with defaults what the record leaves out"
@@ -362,9 +365,6 @@ func (d *delivery[R, P]) settleAnswered(list []*sentRecord[R], out *result, answ
 		} else {
 			_ = o.close(nil) // nothing to keep
 			d.landed = true
-			if diffable(d.c.entity) { // of the others servers tell nothing anyway, or by their list
-				d.dialect().sawThere(d.c.entity, s.key, f.id)
-			}
 		}
 		if f.status == StatusFailed {
 			d.landed = true // the server is well, the record is not

@@ -257,7 +257,7 @@ func (d *delivery[R, P]) passesOverStatus(list []*sentRecord[R], found []finding
 // their work status: that takes single syncs, except where the row shows it.
 func (d *delivery[R, P]) settleStatus(list []*sentRecord[R], out *result, ids map[Key]string) {
 	wanted := make(map[string]bool)
-	if len(list) > singleRecords && d.c.entity != EntityOperations {
+	if len(list) > singleRecords {
 		for _, s := range list {
 			if id := ids[s.key]; id != "" {
 				wanted[id] = true

@@ -700,3 +700,33 @@ func TestNoRowIsLookedAtForNothing(t *testing.T) {
 	require.ErrorContains(t, err, "status is null")
 	assert.Empty(t, srv.Requests())
 }
+
+// What an operation's status is now the list of parts shows: only those that differ go by
+// themselves.
+func TestStatusesOfOperationsAreLookedAtTogether(t *testing.T) {
+	srv, c := releaseClient(t, eryxontest.V01, eryxon.WithRelease(eryxon.ReleaseV01))
+	_, err := c.SyncAll(t.Context(), shopFloor("P"))
+	require.NoError(t, err)
+	ops := cuts("P", 30, func(o *eryxon.Operation) { whole(o); o.Status = eryxon.Some(eryxon.WorkOnHold) })
+	_, err = c.Operations.BulkSync(t.Context(), ops)
+	require.NoError(t, err)
+	begun := ops[7]
+	begun.Status = eryxon.Some(eryxon.WorkInProgress)
+	_, err = c.Operations.Sync(t.Context(), begun)
+	require.NoError(t, err)
+	before := len(srv.Requests())
+	res, err := c.Operations.BulkSync(t.Context(), ops)
+	require.NoError(t, err)
+	assert.Equal(t, eryxon.Counts{Updated: 30}, res.Counts)
+	puts := 0
+	for _, r := range srv.Requests()[before:] {
+		if r.Method == http.MethodPut {
+			puts++
+			assert.Equal(t, "O7", r.Keys[0].ExternalID)
+		}
+	}
+	assert.Equal(t, 1, puts)
+	for _, row := range srv.Rows(eryxontest.Operations) {
+		assert.Equal(t, "on_hold", row["status"])
+	}
+}

@@ -1,87 +1,10 @@
 package eryxon
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"math"
-	"net/http"
-	"net/url"
 	"slices"
-	"strconv"
 )
-
-// lookPages is up to how many pages of a list are read to find rows.
-const lookPages = 5
-
-// recentRows lists rows, those that were changed last first where the server
-// sorts so, and returns the wanted ones by id. It reads on while more are
-// missing than single syncs would find at the same price.
-func (d *delivery[R, P]) recentRows(e Entity, wanted map[string]bool) (map[string]map[string]json.RawMessage, error) {
-	rows := make(map[string]map[string]json.RawMessage, len(wanted))
-	for page := range lookPages {
-		if len(rows) == len(wanted) || page > 0 && len(wanted)-len(rows) <= singleRecords {
-			break
-		}
-		list, err := d.listPage(e, page*maxRecords)
-		if err != nil && page == 0 {
-			return nil, err
-		}
-		for _, row := range list {
-			var id string
-			if json.Unmarshal(row["id"], &id) == nil && wanted[id] {
-				rows[id] = row
-			}
-		}
-		if len(list) < maxRecords {
-			break // the last, or one beyond it, which servers refuse
-		}
-	}
-	return rows, nil
-}
-
-// listPage reads a page of an entity's rows.
-func (d *delivery[R, P]) listPage(e Entity, offset int) ([]map[string]json.RawMessage, error) {
-	query := url.Values{"sort": {"updated_at"}, "order": {"desc"}, "limit": {strconv.Itoa(maxRecords)}}
-	if offset > 0 {
-		query.Set("offset", strconv.Itoa(offset))
-	}
-	var list []map[string]json.RawMessage
-	cl := call{method: http.MethodGet, path: e.path() + "?" + query.Encode(), repeatable: true, wire: d.e.flight.wire,
-		decode: func(body []byte) (*envelope, error) {
-			env, err := readEnvelope(body)
-			if err == nil && env.succeeded() {
-				var page map[string]json.RawMessage
-				if env.decodeData(&list) != nil && env.decodeData(&page) == nil {
-					err = json.Unmarshal(page[string(e)], &list)
-				}
-			}
-			return &env, err
-		}}
-	out := d.e.co.do(d.e.flight.goOn, d.e.cfg, &cl)
-	d.count(out, 0)
-	return list, out.err
-}
-
-// sameValue compares JSON values as the database stores them: numbers by
-// value, days as the moment that they begin.
-func sameValue(want, got []byte) bool {
-	if bytes.Equal(want, got) {
-		return true
-	}
-	var a, b any
-	if json.Unmarshal(want, &a) != nil || json.Unmarshal(got, &b) != nil {
-		return false
-	}
-	switch a := a.(type) {
-	case string:
-		text, ok := b.(string)
-		return ok && (text == a || len(a) == len("2006-01-02") && text == a+"T00:00:00+00:00")
-	case float64, bool, nil:
-		return a == b
-	}
-	return false
-}
 
 // deliverTwice sends a bulk and the same bulk once more: what the second counts
 // as created the first did not make. The first record goes by itself, where
