@@ -378,3 +378,11 @@ func TestWhatMayBeWrittenIsNotFailed(t *testing.T) {
 		})
 	}
 }
+
+// A row of another record is not handed out as this one's.
+func TestTheRowIsTheRecordsOwn(t *testing.T) {
+	c, _ := scripted(t, []httpmock.Responder{answer(200, `{"success":true,"data":{"action":"updated","job":{"id":"u","external_id":"OTHER","external_source":"SAP","job_number":"X"}}}`)}, once())
+	res, err := c.Jobs.Sync(t.Context(), jobs(1)[0])
+	require.ErrorIs(t, err, ErrUnknownOutcome)
+	assert.Nil(t, res.Row)
+}

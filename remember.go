@@ -128,11 +128,14 @@ func (d *delivery[R, P]) hasFloor(r P) bool {
 	return leaveOut((*R)(r), &lean, d.e.delta.floors)
 }
 
+// hadRow reports a record that the state knows to have had a row.
+func (s *sentRecord[R]) hadRow() bool {
+	return s.memory != nil && s.memory.entry.flags()&flagExists != 0
+}
+
 // isBare reports a record that was sent without the shop floor's fields though
 // its row may be new.
-func (s *sentRecord[R]) isBare() bool {
-	return s.memory.given != nil && s.memory.entry.flags()&flagExists == 0
-}
+func (s *sentRecord[R]) isBare() bool { return s.memory.given != nil && !s.hadRow() }
 
 // madeBare reports that a record's row was made without the shop floor's fields, or may
 // have been: where the answer does not tell, they are sent rather than missing for good,

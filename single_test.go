@@ -167,3 +167,103 @@ func TestWhatEndsACarrierEndsWhatItCarries(t *testing.T) {
 	assert.False(t, res.Nested[0].Status.Success())
 	assert.Empty(t, srv.Rows(eryxontest.Parts))
 }
+
+// What the shop floor has put back is not taken for a row that has just been made.
+func TestARowThatWasPutBackIsNotTakenForNew(t *testing.T) {
+	srv, foreman := releaseClient(t, eryxontest.V08)
+	c := another(t, srv, eryxon.WithRelease(eryxon.ReleaseV08), eryxon.WithState(syncstate.NewMemory()))
+	job := heldJobs(1, eryxon.Some(eryxon.WorkOnHold))[0]
+	_, err := c.Jobs.Sync(t.Context(), job)
+	require.NoError(t, err)
+	_, err = foreman.Jobs.Sync(t.Context(), heldJobs(1, eryxon.Some(eryxon.WorkNotStarted))[0])
+	require.NoError(t, err)
+	srv.Script("/api-jobs/sync", eryxontest.LoseAnswer())
+	res, err := c.Jobs.Sync(t.Context(), job)
+	require.NoError(t, err)
+	assert.Equal(t, eryxon.StatusSynced, res.Status)
+	row, _ := srv.Row(eryxontest.Jobs, "SAP", "J0")
+	assert.Equal(t, "not_started", row["status"])
+}
+
+// A record that goes back to what the state has, while another is on its way, leaves the
+// shop floor what is the shop floor's.
+func TestARecordThatGoesBackUndoesNothing(t *testing.T) {
+	srv, foreman := releaseClient(t, eryxontest.V08)
+	c := another(t, srv, eryxon.WithRelease(eryxon.ReleaseV08), eryxon.WithState(syncstate.NewMemory()))
+	was := heldJobs(1, eryxon.Some(eryxon.WorkOnHold))[0]
+	_, err := c.Jobs.Sync(t.Context(), was)
+	require.NoError(t, err)
+	_, err = foreman.Jobs.Sync(t.Context(), heldJobs(1, eryxon.Some(eryxon.WorkInProgress))[0])
+	require.NoError(t, err)
+	changed := was
+	changed.Customer = eryxon.Some("Acme")
+	statuses := map[int]eryxon.Status{}
+	for o := range c.Jobs.Stream(t.Context(), seqOf([]eryxon.Job{changed, was})).All() {
+		statuses[o.Index] = o.Status
+	}
+	assert.Equal(t, map[int]eryxon.Status{0: eryxon.StatusSuperseded, 1: eryxon.StatusUpdated}, statuses)
+	row, _ := srv.Row(eryxontest.Jobs, "SAP", "J0")
+	assert.Equal(t, "in_progress", row["status"])
+}
+
+// The id of a row that is gone is nobody's.
+func TestARowThatIsMadeAnewHasAnotherID(t *testing.T) {
+	srv, setup := releaseClient(t, eryxontest.V08)
+	c := another(t, srv, eryxon.WithState(syncstate.NewMemory()))
+	_, err := setup.SyncAll(t.Context(), shopFloor("P"))
+	require.NoError(t, err)
+	ops := cuts("P", 4, whole)
+	old := map[string]bool{}
+	for _, op := range ops {
+		res, err := c.Operations.Sync(t.Context(), op)
+		require.NoError(t, err)
+		require.NotEmpty(t, res.ID)
+		old[res.ID] = true
+	}
+	parents := map[eryxontest.Entity][]eryxontest.Row{}
+	for _, e := range []eryxontest.Entity{eryxontest.Cells, eryxontest.Jobs, eryxontest.Parts} {
+		parents[e] = srv.Rows(e)
+	}
+	srv.Reset()
+	for e, rows := range parents {
+		for _, row := range rows {
+			srv.Seed(e, row)
+		}
+	}
+	for i := range ops {
+		ops[i].Notes = eryxon.Some("changed")
+	}
+	for _, want := range []eryxon.Counts{{Created: 4}, {Unchanged: 4}} {
+		res, err := c.Operations.BulkSync(t.Context(), ops)
+		require.NoError(t, err)
+		assert.Equal(t, want, res.Counts)
+		for _, o := range res.Outcomes {
+			assert.False(t, old[o.ID], "%s %s", o.Key, o.ID)
+		}
+	}
+}
+
+// New records beside others make none of those new.
+func TestNewRecordsMakeNoOthersNew(t *testing.T) {
+	srv, foreman := releaseClient(t, eryxontest.V08)
+	c := another(t, srv, eryxon.WithState(syncstate.NewMemory()))
+	_, err := foreman.SyncAll(t.Context(), shopFloor("P"))
+	require.NoError(t, err)
+	ops := cuts("P", 12, func(o *eryxon.Operation) { whole(o); o.Status = eryxon.Some(eryxon.WorkOnHold) })
+	_, err = c.Operations.BulkSync(t.Context(), ops[:10])
+	require.NoError(t, err)
+	back := ops[3]
+	back.Status = eryxon.Some(eryxon.WorkNotStarted)
+	_, err = foreman.Operations.Sync(t.Context(), back)
+	require.NoError(t, err)
+	for i := range ops {
+		ops[i].Notes = eryxon.Some("changed")
+	}
+	res, err := c.Operations.BulkSync(t.Context(), ops)
+	require.NoError(t, err)
+	assert.Equal(t, 12, res.Counts.Succeeded())
+	for i, op := range ops {
+		row, _ := srv.Row(eryxontest.Operations, "SAP", op.ExternalID)
+		assert.Equal(t, i == 3, row["status"] == "not_started", "%d: %s", i, row["status"])
+	}
+}

@@ -377,7 +377,7 @@ func (d *delivery[R, P]) recount(list []*sentRecord[R], out *result, created, up
 	}
 	first := len(d.done.outcomes)
 	d.findLost(list, again, second.created, status)
-	if status == StatusSynced && created > 0 {
+	if fresh, _ := partition(list, func(s *sentRecord[R]) bool { return !s.hadRow() }); status == StatusSynced && created > len(fresh) {
 		d.tellRemade(list, first)
 	}
 }
@@ -388,7 +388,7 @@ func (d *delivery[R, P]) recount(list []*sentRecord[R], out *result, created, up
 func (d *delivery[R, P]) tellRemade(list []*sentRecord[R], first int) {
 	lean := make(map[int]*sentRecord[R])
 	for _, s := range list {
-		if s.memory != nil && s.memory.given != nil && !s.isBare() && d.lacksMore(s) {
+		if s.memory != nil && s.memory.given != nil && s.hadRow() && d.lacksMore(s) {
 			lean[s.index] = s
 		}
 	}
