@@ -13,19 +13,17 @@ const jobPriority = string(EntityJobs) + ".priority"
 func optionalColumn(column string) bool { return column == "priority" }
 
 // sawAbsent learns of an optional column that the server lacks, or that it lets no
-// single or bulk sync write. It reports whether that is news, so that another try is
-// worth it.
-func (d *dialect) sawAbsent(e Entity, refusal string) bool {
+// single or bulk sync write.
+func (d *dialect) sawAbsent(e Entity, refusal string) {
 	said := understand(refusal)
-	known, name := &d.absent, string(e)+"."+said.field
+	if said.kind != ErrMissingColumn || !optionalColumn(said.field) {
+		return
+	}
+	known := &d.absent
 	if reUnwritable.MatchString(refusal) {
 		known = &d.unwritable
 	}
-	if said.kind != ErrMissingColumn || !optionalColumn(said.field) || marked(d, known, name) {
-		return false
-	}
-	mark(d, known, name, true)
-	return true
+	mark(d, known, string(e)+"."+said.field, true)
 }
 
 // omitAbsent leaves out the fields whose columns the server is known to lack.
