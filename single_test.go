@@ -256,13 +256,18 @@ func TestNewRecordsMakeNoOthersNew(t *testing.T) {
 	back.Status = eryxon.Some(eryxon.WorkNotStarted)
 	_, err = foreman.Operations.Sync(t.Context(), back)
 	require.NoError(t, err)
+	require.True(t, srv.Delete(eryxontest.Operations, "SAP", ops[5].ExternalID)) // which counts as made each time
 	for i := range ops {
 		ops[i].Notes = eryxon.Some("changed")
 	}
 	res, err := c.Operations.BulkSync(t.Context(), ops)
-	require.NoError(t, err)
-	assert.Equal(t, 12, res.Counts.Succeeded())
+	require.ErrorIs(t, err, eryxon.ErrDeletedOnServer)
+	assert.Equal(t, 11, res.Counts.Succeeded(), res.Counts)
+	assert.Equal(t, 1, res.Counts.Failed, res.Counts)
 	for i, op := range ops {
+		if i == 5 {
+			continue
+		}
 		row, _ := srv.Row(eryxontest.Operations, "SAP", op.ExternalID)
 		assert.Equal(t, i == 3, row["status"] == "not_started", "%d: %s", i, row["status"])
 	}

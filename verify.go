@@ -377,20 +377,31 @@ func (d *delivery[R, P]) recount(list []*sentRecord[R], out *result, created, up
 	}
 	first := len(d.done.outcomes)
 	d.findLost(list, again, second.created, status)
-	if fresh, _ := partition(list, func(s *sentRecord[R]) bool { return !s.hadRow() }); status == StatusSynced && created > len(fresh) {
-		d.tellRemade(list, first)
+	if status == StatusSynced {
+		d.tellRemade(list, first, created-second.created)
 	}
 }
 
 // tellRemade finds out which of the records that went, from an outcome on, as updates of
 // rows that were there the server has made anew, for their rows were gone: those lack
-// what the shop floor owns. Only a row shows it.
-func (d *delivery[R, P]) tellRemade(list []*sentRecord[R], first int) {
+// what the shop floor owns. Only a row shows it. It has made the given number of rows,
+// which may all be of records that had none.
+func (d *delivery[R, P]) tellRemade(list []*sentRecord[R], first, made int) {
+	had := make(map[int]bool, len(list))
 	lean := make(map[int]*sentRecord[R])
 	for _, s := range list {
-		if s.memory != nil && s.memory.given != nil && s.hadRow() && d.lacksMore(s) {
+		had[s.index] = s.hadRow()
+		if s.hadRow() && s.memory.given != nil && d.lacksMore(s) {
 			lean[s.index] = s
 		}
+	}
+	for _, o := range d.done.outcomes[first:] {
+		if !had[o.Index] && (o.Status == StatusSynced || o.Status == StatusUnknown) {
+			made--
+		}
+	}
+	if made <= 0 {
+		return
 	}
 	var open []*sentRecord[R]
 	d.done.outcomes = append(d.done.outcomes[:first], slices.DeleteFunc(d.done.outcomes[first:], func(o Outcome) bool {
