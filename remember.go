@@ -319,7 +319,11 @@ func (d *delivery[R, P]) acknowledge(list []*sentRecord[R], sent bool) []StateEn
 		case s.isBare() && o.Status == StatusUnknown && lostAnswer(o.Err) && d.lacksMore(s): // to this, which may have made its row
 			entries = append(entries, s.memory.entry.flagged(flagTried|flagBare))
 		case o.Status == StatusFailed && refusesContent(o.Err):
-			entries = append(entries, s.memory.entry.flagged(flagRefused)) // nothing was written: what it was holds
+			entry := s.memory.entry.flagged(flagRefused) // nothing was written: what it was holds
+			if errors.Is(o.Err, ErrNaturalKeyTaken) {
+				entry.ID = "" // its own deleted row may be what has the number
+			}
+			entries = append(entries, entry)
 		case s.memory.doubted && (o.Status == StatusFailed || o.Status == StatusNotSent):
 			entries = append(entries, s.memory.entry) // likewise
 		case s.suspect && o.Status == StatusUnknown:

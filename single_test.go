@@ -272,3 +272,21 @@ func TestNewRecordsMakeNoOthersNew(t *testing.T) {
 		assert.Equal(t, i == 3, row["status"] == "not_started", "%d: %s", i, row["status"])
 	}
 }
+
+// A number that is taken may be so by the record's own row, which was deleted: nothing is
+// linked to it without asking, by no later call either.
+func TestNoChildIsLinkedToARowWhoseNumberIsTaken(t *testing.T) {
+	srv, setup := releaseClient(t, eryxontest.V08)
+	_, err := setup.SyncAll(t.Context(), shopFloor("Q"))
+	require.NoError(t, err)
+	st := syncstate.NewMemory()
+	part := steel("P", "J")
+	_, err = another(t, srv, eryxon.WithRelease(eryxon.ReleaseV08), eryxon.WithState(st)).Parts.Sync(t.Context(), part)
+	require.NoError(t, err)
+	part.PartNumber = "Q"
+	_, err = another(t, srv, eryxon.WithRelease(eryxon.ReleaseV08), eryxon.WithState(st)).Parts.Sync(t.Context(), part)
+	require.ErrorIs(t, err, eryxon.ErrNaturalKeyTaken)
+	require.True(t, srv.Delete(eryxontest.Parts, "SAP", "P"))
+	_, err = another(t, srv, eryxon.WithRelease(eryxon.ReleaseV08), eryxon.WithState(st)).Operations.Sync(t.Context(), cuts("P", 1, whole)[0])
+	require.ErrorIs(t, err, eryxon.ErrParentNotFound)
+}
