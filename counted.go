@@ -284,6 +284,7 @@ func (d *delivery[R, P]) arrive(s *sentRecord[R], out *result, status Status, id
 	_ = o.close(nil) // nothing to keep
 	d.landed = true
 	d.dialect().remember(d.c.entity, s.key, id)
+	// Where a server counts, the ids are remembered; but of cells a bulk tells none.
 	if d.c.entity == EntityCells || diffable(d.c.entity) && !d.e.co.countsOnly() {
 		d.dialect().sawThere(d.c.entity, s.key, id)
 	}
